@@ -1,0 +1,1 @@
+"""The commands `oxenfs` and `oxen`: parse, call, print."""

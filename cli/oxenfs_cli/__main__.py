@@ -1,0 +1,10 @@
+"""`python -m oxenfs_cli` is `oxenfs`."""
+
+from __future__ import annotations
+
+import sys
+
+from oxenfs_cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

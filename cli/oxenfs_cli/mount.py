@@ -1,0 +1,87 @@
+"""`oxenfs mount`: a branch or commit as a directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from oxenfs_cli.output import print_text, printable
+
+if TYPE_CHECKING:
+    from oxenfs.mount.daemon import Started
+    from oxenfs.mount.served import Build
+    from oxenfs.views.stack import Plan
+
+
+@click.command(name="mount")
+@click.argument("address")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--cache-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where trees are kept between mounts (default: $XDG_CACHE_HOME/oxenfs).",
+)
+@click.option(
+    "--allow-other",
+    is_flag=True,
+    help="Let other users in too; for an ordinary user, fuse.conf must have user_allow_other.",
+)
+@click.option(
+    "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts, warnings show."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Also say which process serves, and its log.")
+def command(
+    address: str,
+    directory: Path,
+    cache_dir: Path | None,
+    allow_other: bool,
+    foreground: bool,
+    verbose: bool,
+) -> None:
+    """Mount ADDRESS (REPO or REPO@REVISION) read-only on the empty folder DIR.
+
+    Returns when DIR answers; a process in the background serves it until `oxenfs umount DIR`.
+    """
+    from oxenfs import places
+    from oxenfs.address import parse
+    from oxenfs.mount import daemon
+    from oxenfs.mount.served import Options
+    from oxenfs.views.stack import Plan
+
+    # Absolute from here on: the process that serves has `/` as its current folder.
+    cache = cache_dir.expanduser().absolute() if cache_dir else places.cache_dir()
+    build = _builder(Plan(address=parse(address), cache_dir=cache))
+    options = Options(allow_other=allow_other)
+    if foreground:
+        daemon.run(directory, build, options, lambda started: _print(started, verbose))
+    else:
+        _print(daemon.start(directory, build, options), verbose)
+
+
+def _builder(plan: Plan) -> Build:
+    from oxenfs.mount.served import Served
+
+    def build() -> Served:
+        from oxenfs.mount.operations import Operations, Usage
+        from oxenfs.views import stack
+
+        built = stack.build(plan)
+        usage = Usage(built.facts.size_bytes, built.facts.files)
+        return Served(Operations(built.root, usage), built.facts, built.close)
+
+    return build
+
+
+def _print(started: Started, verbose: bool) -> None:
+    import sys
+
+    revision = started.revision or started.branch
+    what = started.repo if revision is None else f"{started.repo}@{revision}"
+    commit = f" (commit {started.commit[:10]})"
+    print_text(f"mounted {printable(what)}{commit} on {printable(started.dir)}")
+    if verbose:
+        print_text(f"process {started.pid}, log {printable(started.log)}")
+    sys.stdout.flush()

@@ -1,0 +1,113 @@
+"""Printing: names and messages that cannot play tricks on a terminal, tables, JSON, dates."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+# What reorders or hides text around it: bidi embeddings, overrides, isolates and marks, and the
+# line and paragraph separators (Unicode technical report 36).
+_TRICKS = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029"
+)
+
+_UNITS = ("KiB", "MiB", "GiB", "TiB")
+
+
+def text_of(name: bytes) -> str:
+    """Return a name as text; bytes that are not UTF-8 become surrogates, as `os.fsdecode` does."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+def printable(text: str | bytes) -> str:
+    """Return `text` with control, bidi and undecodable characters written as escapes.
+
+    Printing it changes nothing but one line of the terminal, and works with any output encoding
+    that has the other characters.
+    """
+    if isinstance(text, bytes):
+        text = text_of(text)
+    if text.isprintable() and text.isascii():
+        return text
+    return "".join(map(_escaped, text))
+
+
+def print_text(line: str) -> None:
+    """Print one line; characters that the output's encoding lacks are written as escapes."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as JSON, one document.
+
+    Strings are as they are, in JSON's own ASCII escapes: equal when parsed, harmless on a
+    terminal, independent of the locale.
+    """
+    import json
+
+    print(json.dumps(value, indent=2))
+
+
+def print_table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
+    """Print rows as columns under a header; nothing at all where there are no rows.
+
+    Cells are escaped. The last column is not padded.
+    """
+    if not rows:
+        return
+    cells = [[printable(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print_text("  ".join(padded).rstrip())
+
+
+def write_bytes(data: bytes) -> None:
+    """Write bytes to stdout as they are, after what was printed before."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+
+
+def date_text(timestamp_ns: int, *, exact: bool = False) -> str:
+    """Return a moment as RFC 3339 in UTC, to the second; `exact`: to the nanosecond."""
+    import time
+
+    seconds, rest = divmod(timestamp_ns, 1_000_000_000)
+    moment = time.gmtime(seconds)
+    date = f"{moment.tm_year:04}-{moment.tm_mon:02}-{moment.tm_mday:02}"
+    clock = f"{moment.tm_hour:02}:{moment.tm_min:02}:{moment.tm_sec:02}"
+    fraction = f".{rest:09}" if exact and rest else ""
+    return f"{date}T{clock}{fraction}Z"
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes in the unit that leaves one to three digits before the point."""
+    if size < 1024:
+        return f"{size} bytes"
+    value, unit = size / 1024, 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.1f} {_UNITS[unit]}"
+
+
+def is_terminal(fd: int) -> bool:
+    """Return whether `fd` is open and a terminal."""
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def _escaped(letter: str) -> str:
+    import unicodedata
+
+    code = ord(letter)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if letter not in _TRICKS and unicodedata.category(letter) not in ("Cc", "Cs"):
+        return letter
+    # As Python writes it in a string: \n, \x1b, \u202e.
+    return letter.encode("unicode_escape").decode("ascii")

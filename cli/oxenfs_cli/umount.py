@@ -1,0 +1,42 @@
+"""`oxenfs umount`: undoes a mount."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from oxenfs_cli.output import print_text, printable
+
+
+@click.command(name="umount")
+@click.argument("directory", metavar="[DIR]", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--lazy",
+    is_flag=True,
+    help="Also if it is in use, or does not answer: who has files open keeps those.",
+)
+def command(directory: Path | None, lazy: bool) -> None:
+    """Unmount DIR; without DIR, the mount that the current folder lies in."""
+    import os
+
+    from oxenfs.errors import UsageError
+    from oxenfs.mount import mountinfo, registry
+    from oxenfs.mount.unmount import unmount
+
+    if directory is None:
+        entry = registry.find(Path())
+        if entry is None:
+            raise UsageError(
+                "the current folder does not lie in a mount of oxenfs; name one "
+                "(oxenfs mounts lists them)"
+            )
+        directory = entry.dir
+    where = mountinfo.real_path(directory)
+    # Or this process itself would keep it busy.
+    os.chdir("/")
+    done = unmount(where, lazy=lazy)
+    print_text(f"unmounted {printable(done.address)} from {printable(str(done.dir))}")
+    if done.lingering:
+        users = ", ".join(str(holder) for holder in done.lingering)
+        print_text(f"still used by {printable(users)}")

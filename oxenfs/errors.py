@@ -1,0 +1,76 @@
+"""What can go wrong, as exceptions. No errno here: `oxenfs.mount.errno` has the table.
+
+The text of an exception is one line for a person: what happened and, where there is something to
+do about it, what to type. Causes are kept with `raise ... from`.
+"""
+
+from __future__ import annotations
+
+
+class OxenfsError(Exception):
+    """Anything that oxenfs reports; the command line prints it in one line and exits with 1."""
+
+
+class UsageError(OxenfsError):
+    """The call itself is wrong: an address that cannot be one, options that exclude each other."""
+
+
+class Conflict(OxenfsError):
+    """Somebody else changed the same thing meanwhile, or the action would hide changes.
+
+    Attributes:
+        paths: what is in conflict, as repository paths; empty where it is not about paths.
+    """
+
+    def __init__(self, message: str, paths: tuple[bytes, ...] = ()) -> None:
+        """Say what is in conflict, and over which paths."""
+        super().__init__(message)
+        self.paths = paths
+
+
+class NothingToPublish(OxenfsError):
+    """The change set changes nothing."""
+
+
+class NotFound(OxenfsError):
+    """There is no such repository, revision, commit, path, node or blob."""
+
+
+class NotADirectory(OxenfsError):
+    """A path goes on below something that is a file."""
+
+
+class IsADirectory(OxenfsError):
+    """A file is asked for, and the path is a directory."""
+
+
+class ReadOnly(OxenfsError):
+    """A write to something that takes none."""
+
+
+class AccessDenied(OxenfsError):
+    """The remote, or the operating system, refuses this user."""
+
+
+class RemoteUnavailable(OxenfsError):
+    """No answer from the remote within the deadline, after our own retries."""
+
+
+class IntegrityError(OxenfsError):
+    """Bytes that do not have the hash they should have; they are never handed on."""
+
+
+class StaleRevision(OxenfsError):
+    """The revision of an open file or folder is gone."""
+
+
+class Unsupported(OxenfsError):
+    """A thing that Oxen cannot store: a symlink, a device, a name that is not UTF-8."""
+
+
+class SourceChanged(OxenfsError):
+    """A file was written to while it was being read for an import."""
+
+
+class MountError(OxenfsError):
+    """A mount cannot be made, reached or undone."""

@@ -1,0 +1,1 @@
+"""The kernel side: pyfuse3 handlers, inodes, handles, the life of a mount."""

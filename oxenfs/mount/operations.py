@@ -1,0 +1,304 @@
+"""The pyfuse3 handlers: each finds its node and asks it; nothing else is known here.
+
+An exception that left a handler would end the whole mount, so every handler is wrapped in
+`guarded`. What the kernel was told holds for ever inside a commit, so replies carry no time limit
+unless a node says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import math
+import os
+import stat
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
+
+import pyfuse3
+
+from oxenfs.errors import IsADirectory, OxenfsError, ReadOnly
+from oxenfs.model import Kind
+from oxenfs.mount.errno import errno_of
+from oxenfs.mount.handles import Handles
+from oxenfs.mount.inodes import Inode, Inodes
+from oxenfs.store.columns import Listing
+from oxenfs.views.base import Attributes, Buffer, Directory, File, Reader
+
+if TYPE_CHECKING:
+    import trio
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ERROR_XATTR = "user.oxenfs.error"
+_FOREVER_S = 365 * 24 * 3600.0
+_ERRORS_KEPT = 1000
+_ROWS_AT_ONCE = 256
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
+_BLOCK_BYTES = 4096
+_DIRECTORY_MODE = stat.S_IFDIR | 0o555
+_FILE_MODE = stat.S_IFREG | 0o444
+
+
+class Usage(NamedTuple):
+    """What `df` shows: the whole mount is full, as on any read-only medium."""
+
+    size_bytes: int
+    files: int
+
+
+class _OpenFile(NamedTuple):
+    inode: Inode
+    reader: Reader
+
+
+class _OpenDirectory(NamedTuple):
+    inode: Inode
+    listing: Listing
+    base: int
+
+
+def guarded(
+    handler: Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]:
+    """Turn whatever a handler raises into an errno for the one program that asked."""
+
+    @functools.wraps(handler)
+    async def wrapped(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await handler(self, *args, **kwargs)
+        except pyfuse3.FUSEError:
+            raise
+        except Exception as exc:
+            code = errno_of(exc)
+            if code is None:
+                log.exception("%s failed; this is a bug in oxenfs", handler.__name__)
+                code = errno.EIO
+            elif code == errno.EIO:
+                # The first argument of every handler that gets here is an inode.
+                await self._note(cast("Inode", args[0]), exc)
+            raise pyfuse3.FUSEError(code) from None
+
+    return wrapped
+
+
+class Operations(pyfuse3.Operations):
+    """The kernel's view of one root directory."""
+
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+
+    def __init__(self, root: Directory, usage: Usage) -> None:
+        """Serve `root`; `on_ready` is called when the kernel has said hello."""
+        super().__init__()
+        self.on_ready: Callable[[], None] = lambda: None
+        self._inodes = Inodes(root)
+        self._usage = usage
+        self._files: Handles[_OpenFile] = Handles()
+        self._directories: Handles[_OpenDirectory] = Handles()
+        self._errors: OrderedDict[Inode, str] = OrderedDict()
+        # One object for all replies: pyfuse3 copies it before the handler's task goes on.
+        entry = self._entry = pyfuse3.EntryAttributes()
+        entry.st_uid = os.getuid()
+        entry.st_gid = os.getgid()
+        entry.st_nlink = 1
+        entry.st_blksize = _BLOCK_BYTES
+
+    def init(self) -> None:
+        """Say that the mount answers."""
+        self.on_ready()
+
+    def attach(self, nursery: trio.Nursery) -> None:
+        """Take the daemon's nursery; a read-only commit has no tasks of its own."""
+
+    def close(self) -> None:
+        """Close what programs left open."""
+        for file in self._files.drain():
+            file.reader.close()
+
+    @guarded
+    async def lookup(
+        self, parent_inode: Inode, name: bytes, ctx: object = None
+    ) -> pyfuse3.EntryAttributes:
+        """Find a name in a directory."""
+        directory = await self._inodes.directory(parent_inode)
+        listing = await directory.listing()
+        row = listing.find(name)
+        if row >= 0:
+            inode = self._inodes.children(parent_inode, listing) + row
+            return self._reply_row(inode, listing, row)
+        node = await directory.unlisted(name)
+        attributes = await node.stat()
+        return self._reply(self._inodes.unlisted(parent_inode, name, node), attributes)
+
+    @guarded
+    async def getattr(self, inode: Inode, ctx: object = None) -> pyfuse3.EntryAttributes:
+        """Return a node's attributes."""
+        node = await self._inodes.node(inode)
+        return self._reply(inode, await node.stat())
+
+    @guarded
+    async def opendir(self, inode: Inode, ctx: object = None) -> int:
+        """Take the listing as it is now; the handle shows nothing else until it is closed."""
+        directory = await self._inodes.directory(inode)
+        listing = await directory.listing()
+        base = self._inodes.children(inode, listing)
+        return self._directories.add(_OpenDirectory(inode, listing, base))
+
+    @guarded
+    async def readdir(self, fh: int, start_id: int, token: Any) -> None:
+        """Reply with entries and their attributes until the kernel's buffer is full.
+
+        Names are cut out 256 at a time and attributes set on one object: 0.2 microseconds per
+        entry, where a new object with all fields each would take 1.1.
+        """
+        _, listing, base = self._directories.get(fh)
+        reply = pyfuse3.readdir_reply
+        entry = self._forever()
+        mixed = not (listing.all_files or listing.all_directories)
+        self._set_kind(entry, directory=listing.all_directories)
+        for start in range(start_id, listing.count, _ROWS_AT_ONCE):
+            stop = min(start + _ROWS_AT_ONCE, listing.count)
+            row = start
+            for name, size, mtime, kind in zip(
+                listing.names_between(start, stop),
+                listing.sizes[start:stop].tolist(),
+                listing.mtimes[start:stop].tolist(),
+                listing.kinds[start:stop].tolist(),
+                strict=True,
+            ):
+                entry.st_ino = base + row
+                row += 1
+                if mixed:
+                    self._set_kind(entry, directory=kind == Kind.DIRECTORY)
+                entry.st_size = size
+                entry.st_blocks = (size + 511) >> 9
+                entry.st_mtime_ns = mtime
+                entry.st_ctime_ns = mtime
+                entry.st_atime_ns = mtime
+                if not reply(token, name, entry, row):
+                    return
+
+    @guarded
+    async def releasedir(self, fh: int) -> None:
+        """Forget a directory handle."""
+        self._directories.pop(fh)
+
+    @guarded
+    async def open(self, inode: Inode, flags: int, ctx: object = None) -> pyfuse3.FileInfo:
+        """Open a file for reading."""
+        if flags & _WRITING:
+            raise ReadOnly("the mount is read-only")
+        node = await self._inodes.node(inode)
+        if not isinstance(node, File):
+            raise IsADirectory(f"inode {inode} is a directory")
+        reader = await node.open()
+        return pyfuse3.FileInfo(fh=self._files.add(_OpenFile(inode, reader)), keep_cache=True)
+
+    @guarded
+    async def read(  # type: ignore[override]  # any buffer will do, bytes are not needed
+        self, fh: int, off: int, size: int
+    ) -> Buffer:
+        """Read from an open file."""
+        file = self._files.get(fh)
+        try:
+            return await file.reader.read(off, size)
+        except OxenfsError as exc:
+            await self._note(file.inode, exc)
+            raise pyfuse3.FUSEError(errno_of(exc) or errno.EIO) from exc
+
+    @guarded
+    async def release(self, fh: int) -> None:
+        """Close a file."""
+        self._files.pop(fh).reader.close()
+
+    def forget(self, inode_list: object) -> None:  # type: ignore[override]
+        """Nothing is counted (`oxenfs.mount.inodes`): a plain function costs no coroutine."""
+
+    @guarded
+    async def getxattr(self, inode: Inode, name: bytes, ctx: object = None) -> bytes:
+        """Return one extended attribute."""
+        # `ls -l` asks for two of security.* and system.* per file: not worth a look at the tree.
+        if not name.startswith(b"user.oxen"):
+            raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        if name == ERROR_XATTR.encode():
+            # Without the tree: that may be what is damaged.
+            value = self._errors[inode].encode() if inode in self._errors else None
+        else:
+            value = (await self._xattrs(inode)).get(os.fsdecode(name))
+        if value is None:
+            raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        return value
+
+    @guarded
+    async def listxattr(self, inode: Inode, ctx: object = None) -> list[bytes]:
+        """Return the names of the extended attributes."""
+        return [name.encode() for name in await self._xattrs(inode)]
+
+    @guarded
+    async def statfs(self, ctx: object = None) -> pyfuse3.StatvfsData:
+        """Say how large the commit is; asks nobody."""
+        facts = pyfuse3.StatvfsData()
+        facts.f_bsize = facts.f_frsize = _BLOCK_BYTES
+        facts.f_blocks = -(-self._usage.size_bytes // _BLOCK_BYTES)
+        facts.f_bfree = facts.f_bavail = 0
+        facts.f_files = self._usage.files
+        facts.f_ffree = facts.f_favail = 0
+        facts.f_namemax = 255
+        return facts
+
+    async def _xattrs(self, inode: Inode) -> dict[str, bytes]:
+        node = await self._inodes.node(inode)
+        found = dict(await node.xattrs())
+        if inode in self._errors:
+            found[ERROR_XATTR] = self._errors[inode].encode()
+        return found
+
+    async def _note(self, inode: Inode, exc: Exception) -> None:
+        """Keep the reason for `user.oxenfs.error`, and log it unless it is the last one again."""
+        reason = str(exc)
+        if self._errors.get(inode) != reason:
+            try:
+                path = os.fsdecode(await self._inodes.path(inode))
+            except OxenfsError:
+                path = f"inode {inode}"
+            log.error("cannot read %r: %s", path, reason)
+        self._errors[inode] = reason
+        self._errors.move_to_end(inode)
+        if len(self._errors) > _ERRORS_KEPT:
+            self._errors.popitem(last=False)
+
+    def _reply(self, inode: Inode, attributes: Attributes) -> pyfuse3.EntryAttributes:
+        entry = self._forever()
+        if attributes.valid_for != math.inf:
+            entry.entry_timeout = entry.attr_timeout = attributes.valid_for
+        self._set_kind(entry, directory=attributes.directory)
+        self._set_facts(entry, inode, attributes.size, attributes.mtime_ns)
+        return entry
+
+    def _reply_row(self, inode: Inode, listing: Listing, row: int) -> pyfuse3.EntryAttributes:
+        entry = self._forever()
+        self._set_kind(entry, directory=listing.is_directory(row))
+        self._set_facts(entry, inode, listing.sizes[row], listing.mtimes[row])
+        return entry
+
+    def _forever(self) -> pyfuse3.EntryAttributes:
+        entry = self._entry
+        entry.entry_timeout = entry.attr_timeout = _FOREVER_S
+        return entry
+
+    @staticmethod
+    def _set_kind(entry: pyfuse3.EntryAttributes, *, directory: bool) -> None:
+        entry.st_mode = pyfuse3.ModeT(_DIRECTORY_MODE if directory else _FILE_MODE)
+
+    @staticmethod
+    def _set_facts(entry: pyfuse3.EntryAttributes, inode: Inode, size: int, mtime_ns: int) -> None:
+        entry.st_ino = inode
+        entry.st_size = size
+        entry.st_blocks = (size + 511) >> 9
+        entry.st_mtime_ns = entry.st_ctime_ns = entry.st_atime_ns = mtime_ns

@@ -1,0 +1,65 @@
+"""What a daemon is given to serve. Imports nothing heavy: commands make these too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import trio
+
+    from oxenfs.mount.control import Command
+    from oxenfs.views.stack import Facts
+
+
+class Servable(Protocol):
+    """A `pyfuse3.Operations` with the life cycle of a daemon around it.
+
+    Attributes:
+        on_ready: to be called from `init()`, when the kernel's first request is being answered.
+    """
+
+    on_ready: Callable[[], None]
+
+    def attach(self, nursery: trio.Nursery) -> None:
+        """Take the nursery for tasks of its own. Called once, before the first request."""
+
+    def close(self) -> None:
+        """Let go of everything. Called when no request can come any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Everything that one daemon serves.
+
+    Attributes:
+        facts: what is shown, for the registry and for messages.
+        close: called last, after `operations.close`.
+        commands: for the control socket, beside `info`, `stop` and `release`.
+    """
+
+    operations: Servable
+    facts: Facts
+    close: Callable[[], None]
+    commands: Mapping[str, Command] = field(default_factory=dict)
+
+
+Build = Callable[[], Served]
+"""Opens what is to be served; runs in the daemon, blocks, raises `OxenfsError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the kernel is to mount.
+
+    Attributes:
+        allow_other: other users may enter too, with the rights that modes and owners give them.
+    """
+
+    allow_other: bool = False
+
+
+def address_of(facts: Facts) -> str:
+    """Return what is mounted as `REPO@REV`, as a user would type it."""
+    return facts.repo if facts.revision is None else f"{facts.repo}@{facts.revision}"

@@ -1,0 +1,1 @@
+"""Where commits, trees and blobs come from and go to."""

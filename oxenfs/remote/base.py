@@ -1,0 +1,143 @@
+"""The protocol of a remote: revisions, trees, blobs, publishing.
+
+Every method may block (disk, network) and may be called from any thread; whoever has a loop calls
+them in one. Errors are those of `oxenfs.errors`; a remote's libraries' exceptions end in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from oxenfs.model import Author, Branch, Change, Commit, Digest, ObjectHash, Published
+
+
+class RawNode(NamedTuple):
+    """A Merkle node in the wire's own form (`oxenfs.remote.wire` reads it).
+
+    Attributes:
+        node: header, payload and one 33-byte row per child.
+        children: the children's payloads, concatenated.
+    """
+
+    id: ObjectHash
+    node: bytes
+    children: bytes
+
+
+class DirectoryNodes(NamedTuple):
+    """Everything that lists one directory: its own node and its vnodes, in any order."""
+
+    directory: RawNode
+    vnodes: tuple[RawNode, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TreePlace:
+    """Where a directory is: remotes that only know paths need it, others ignore it."""
+
+    commit: ObjectHash
+    path: bytes
+
+
+class Remote(Protocol):
+    """A repository somewhere.
+
+    Attributes:
+        key: names the repository for caches. Equal keys promise equal immutable objects under
+            equal ids; remotes that do not trust each other never share one.
+        address: the repository as a user would type it, without revision or secrets.
+    """
+
+    key: str
+    address: str
+
+    def branches(self) -> list[Branch]:
+        """Return all branches, sorted by name."""
+
+    def branch(self, name: str) -> Branch:
+        """Return the branch called exactly `name`; raise `NotFound`."""
+
+    def default_branch(self) -> Branch:
+        """Return the branch that an address without a revision means; raise `NotFound`."""
+
+    def commit(self, commit: ObjectHash) -> Commit:
+        """Return a commit by its full id; raise `NotFound`."""
+
+    def commits_with_prefix(self, prefix: str, limit: int) -> list[ObjectHash]:
+        """Return up to `limit` commit ids whose text starts with `prefix` (lowercase hex)."""
+
+    def history(self, head: ObjectHash) -> Iterator[Commit]:
+        """Yield `head` and all its ancestors, each once, children before parents, newest first."""
+
+    def root(self, commit: ObjectHash) -> ObjectHash:
+        """Return the id of the root directory of `commit`; raise `NotFound`."""
+
+    def directory(self, directory: ObjectHash, place: TreePlace) -> DirectoryNodes:
+        """Return what lists the directory with node id `directory`; raise `NotFound`."""
+
+    def tree(self, commit: ObjectHash) -> Iterator[RawNode]:
+        """Yield the directory and vnode nodes of `commit`, each once."""
+
+    def read(self, blob: ObjectHash, offset: int, size: int) -> bytes:
+        """Return exactly `size` verified bytes of `blob` from `offset` on.
+
+        Raises:
+            NotFound: the remote does not have the blob, or it ends before `offset + size`.
+            IntegrityError: what is stored does not have the hash.
+        """
+
+    def publish(
+        self,
+        branch: str,
+        base: ObjectHash,
+        changes: Iterable[Change],
+        message: str,
+        author: Author,
+    ) -> Published:
+        """Commit `changes` (a change set in tree order, made against `base`) to `branch`.
+
+        The new commit stands on top of the branch's head at that moment. A branch that does not
+        exist yet starts at `base`. Either all of it happens or nothing.
+
+        Raises:
+            Conflict: a path changed here was changed to something else between `base` and the head.
+            NothingToPublish: the head already has all of it.
+            Unsupported: a name that Oxen cannot store.
+            SourceChanged: a content was not what it said it was.
+        """
+
+    def close(self) -> None:
+        """Let go of files and connections; calls after it are errors."""
+
+
+class BlobLocation(NamedTuple):
+    """Where the bytes of a blob lie on this machine.
+
+    Attributes:
+        path: the file; many small blobs share one.
+        offset: of the blob's first byte in that file.
+        size: of the blob, in bytes.
+    """
+
+    path: str
+    offset: int
+    size: int
+
+
+@runtime_checkable
+class BlobFiles(Protocol):
+    """A remote on this machine: the store reads its files in place instead of copying them."""
+
+    def locate(self, blob: ObjectHash) -> BlobLocation:
+        """Return where `blob` lies; raise `NotFound`. A point read, fit for the event loop."""
+
+    def digests(self, blob: ObjectHash, first: int, count: int) -> list[Digest]:
+        """Return the BLAKE3 of `count` chunks from number `first` on.
+
+        Blobs of one chunk have none: they are checked by their own hash.
+
+        Raises:
+            IntegrityError: the record is missing or damaged.
+        """

@@ -1,0 +1,1 @@
+"""A repository in a folder: the embedded remote that needs no server and no network."""

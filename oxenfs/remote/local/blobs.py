@@ -1,0 +1,256 @@
+"""The blobs of a local repository: each stored once, under the xxh3-128 of its bytes.
+
+Blobs up to 1 MiB lie in packs, larger ones in a file each. Blobs of more than one chunk also have
+a BLAKE3 per 256 KiB chunk, so that any range can be checked without reading the rest.
+
+Table `blobs`: hash (16 bytes LE) to u32 pack (0 = a file of its own), u64 offset, u64 size.
+Table `digests`: hash and u32 BE segment to the digests of up to 128 chunks.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import struct
+from typing import BinaryIO, NamedTuple
+
+import blake3
+import xxhash
+
+from oxenfs.errors import IntegrityError, NotFound
+from oxenfs.kv import Environment
+from oxenfs.model import CHUNK_BYTES, Content, Digest, ObjectHash, hash_text
+from oxenfs.remote.base import BlobLocation
+from oxenfs.remote.local.layout import Layout, sync_folder
+from oxenfs.remote.local.packs import PackWriter, name_of
+from oxenfs.remote.wire import little
+
+PACKED_BYTES_MAX = 1 << 20
+_ROW = struct.Struct("<IQQ")
+_SEGMENT_CHUNKS = 128
+_DIGEST_BYTES = 32
+# Keys are hashes, so every row of a batch dirties a page of its own: few large batches write less.
+_BATCH_BLOBS = 8192
+_BATCH_BYTES = 16 << 20
+
+
+class Stored(NamedTuple):
+    """A blob that is in the repository now.
+
+    Attributes:
+        head: the first bytes of the content, at most 1 MiB: all of a packed blob.
+        new: whether the repository did not have it before.
+    """
+
+    hash: ObjectHash
+    size: int
+    head: bytes
+    new: bool
+
+
+class Blobs:
+    """Reads blobs' places and digests. Safe to use from several threads."""
+
+    def __init__(self, layout: Layout, meta: Environment) -> None:
+        """Use the index `meta` of the repository in `layout`."""
+        self._layout = layout
+        self._meta = meta
+        self._pack_paths: dict[int, str] = {}
+
+    def locate(self, blob: ObjectHash) -> BlobLocation:
+        """Return where `blob` lies; raise `NotFound`."""
+        row = self._meta.get("blobs", little(blob))
+        if row is None:
+            raise NotFound(f"blob {hash_text(blob)} is not in {self._layout.root}")
+        pack, offset, size = _ROW.unpack(row)
+        if not pack:
+            return BlobLocation(str(self._layout.blob(blob)), 0, size)
+        path = self._pack_paths.get(pack)
+        if path is None:
+            path = self._pack_paths[pack] = str(self._layout.packs / name_of(pack))
+        return BlobLocation(path, offset, size)
+
+    def digests(self, blob: ObjectHash, first: int, count: int) -> list[Digest]:
+        """Return the BLAKE3 of `count` chunks from number `first` on."""
+        found: list[Digest] = []
+        key = little(blob)
+        while count > 0:
+            segment, at = divmod(first, _SEGMENT_CHUNKS)
+            row = self._meta.get("digests", key + segment.to_bytes(4, "big")) or b""
+            take = min(count, _SEGMENT_CHUNKS - at)
+            for start in range(at * _DIGEST_BYTES, (at + take) * _DIGEST_BYTES, _DIGEST_BYTES):
+                digest = row[start : start + _DIGEST_BYTES]
+                if len(digest) != _DIGEST_BYTES:
+                    raise IntegrityError(f"blob {hash_text(blob)} has no digest of chunk {first}")
+                found.append(Digest(digest))
+            first += take
+            count -= take
+        return found
+
+
+class BlobWriter:
+    """Takes contents in. Blobs are durable and indexed after `flush`; a crash loses a batch.
+
+    Memory: one batch, 16 MiB. Use one writer from one thread.
+    """
+
+    def __init__(self, layout: Layout, meta: Environment) -> None:
+        """Begin; the pack is taken at the first small blob."""
+        self._layout = layout
+        self._meta = meta
+        self._pack: PackWriter | None = None
+        self._rows: dict[bytes, bytes] = {}
+        self._digests: list[tuple[bytes, bytes]] = []
+        self._buffer = memoryview(bytearray(PACKED_BYTES_MAX))
+
+    def add(self, content: Content) -> Stored:
+        """Store a content unless it is there already.
+
+        Raises:
+            SourceChanged: the content changed while it was read; nothing of it stays.
+        """
+        with content.open() as source:
+            head = source.read(PACKED_BYTES_MAX + 1)
+            # A read may give less than there is; the end is where it gives nothing.
+            while len(head) != content.size and 0 < len(head) <= PACKED_BYTES_MAX:
+                more = source.read(PACKED_BYTES_MAX + 1 - len(head))
+                if not more:
+                    break
+                head += more
+        return self._add_packed(head) if len(head) <= PACKED_BYTES_MAX else self._add_file(content)
+
+    def flush(self) -> None:
+        """Wait until everything added is on disk and in the index."""
+        if self._pack is not None:
+            self._pack.flush()
+        if not self._rows:
+            return
+        with self._meta.write() as txn:
+            # Packs that another writer indexed meanwhile hold the same bytes: either row will do.
+            for key, row in self._rows.items():
+                txn.put("blobs", key, row)
+            for key, row in self._digests:
+                txn.put("digests", key, row)
+        self._rows.clear()
+        self._digests.clear()
+
+    def close(self) -> None:
+        """Let go of the pack; what was not flushed is dropped."""
+        if self._pack is not None:
+            self._pack.close()
+
+    def _add_packed(self, content: bytes) -> Stored:
+        value = xxhash.xxh3_128_intdigest(content)
+        key = little(value)
+        new = not self._has(key)
+        if new:
+            if self._pack is None:
+                self._pack = PackWriter(self._layout.packs)
+            offset = self._pack.append(key, content)
+            if len(content) > CHUNK_BYTES:
+                digests = _chunk_digests(memoryview(content))
+                self._digests.append((key + bytes(4), b"".join(digests)))
+            self._rows[key] = _ROW.pack(self._pack.number, offset, len(content))
+            if len(self._rows) >= _BATCH_BLOBS or self._pack.pending_bytes >= _BATCH_BYTES:
+                self.flush()
+        return Stored(ObjectHash(value), len(content), content, new)
+
+    def _add_file(self, content: Content) -> Stored:
+        if content.known is not None and self._has(little(content.known)):
+            found = self._hash_only(content)
+            if found.hash == content.known:
+                return found
+        path = self._layout.tmp / f"blob-{os.getpid()}-{secrets.token_hex(8)}"
+        try:
+            with content.open() as source, path.open("xb", buffering=0) as target:
+                value, size, head, digests = self._copy(source, target)
+                key = little(value)
+                if self._has(key):
+                    path.unlink()
+                    return Stored(value, size, head, new=False)
+                os.fsync(target.fileno())
+            place = self._layout.blob(value)
+            place.parent.mkdir(mode=0o700, exist_ok=True)
+            path.rename(place)
+            sync_folder(place.parent)
+            sync_folder(place.parent.parent)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        self._rows[key] = _ROW.pack(0, 0, size)
+        for segment in range(0, len(digests), _SEGMENT_CHUNKS):
+            row = b"".join(digests[segment : segment + _SEGMENT_CHUNKS])
+            number = segment // _SEGMENT_CHUNKS
+            self._digests.append((key + number.to_bytes(4, "big"), row))
+        self.flush()
+        return Stored(value, size, head, new=True)
+
+    def _copy(
+        self, source: BinaryIO, target: BinaryIO
+    ) -> tuple[ObjectHash, int, bytes, list[bytes]]:
+        state = xxhash.xxh3_128()
+        digests: list[bytes] = []
+        head = b""
+        size = 0
+        while filled := _fill(source, self._buffer):
+            block = self._buffer[:filled]
+            state.update(block)
+            digests.extend(_chunk_digests(block))
+            head = head or bytes(block)
+            size += filled
+            while block:
+                block = block[target.write(block) :]
+        return ObjectHash(state.intdigest()), size, head, digests
+
+    def _hash_only(self, content: Content) -> Stored:
+        state = xxhash.xxh3_128()
+        head = b""
+        size = 0
+        with content.open() as source:
+            while filled := _fill(source, self._buffer):
+                block = self._buffer[:filled]
+                state.update(block)
+                head = head or bytes(block)
+                size += filled
+        return Stored(ObjectHash(state.intdigest()), size, head, new=False)
+
+    def _has(self, key: bytes) -> bool:
+        return key in self._rows or self._meta.get("blobs", key) is not None
+
+
+def read_at(location: BlobLocation, start: int, stop: int) -> bytes:
+    """Return the bytes from `start` to `stop` of a blob as they lie on disk, unchecked."""
+    try:
+        fd = os.open(location.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = os.pread(fd, stop - start, location.offset + start)
+            # The kernel gives 2 GiB at the most.
+            while 0 < len(data) < stop - start:
+                more = os.pread(fd, stop - start - len(data), location.offset + start + len(data))
+                if not more:
+                    break
+                data += more
+            return data
+        finally:
+            os.close(fd)
+    except OSError as exc:
+        raise IntegrityError(f"{location.path} cannot be read: {exc.strerror}") from exc
+
+
+def _chunk_digests(block: memoryview) -> list[bytes]:
+    return [
+        blake3.blake3(block[at : at + CHUNK_BYTES]).digest()
+        for at in range(0, len(block), CHUNK_BYTES)
+    ]
+
+
+def _fill(source: BinaryIO, buffer: memoryview) -> int:
+    """Read until the buffer is full or the source ends; chunk digests need whole chunks."""
+    filled = 0
+    while filled < len(buffer):
+        data = source.read(len(buffer) - filled)
+        if not data:
+            break
+        buffer[filled : filled + len(data)] = data
+        filled += len(data)
+    return filled

@@ -1,0 +1,1 @@
+"""Directories as a mount shows them. Features wrap a `Directory`."""

@@ -1,0 +1,118 @@
+"""Builds the root directory of a mount; the one place that knows in which order views wrap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from oxenfs.address import Address
+from oxenfs.errors import NotFound, Unsupported
+from oxenfs.model import Commit, ObjectHash, hash_text
+from oxenfs.remote.base import BlobFiles, Remote, TreePlace
+from oxenfs.remote.open import open_remote
+from oxenfs.remote.revision import resolve
+from oxenfs.remote.wire import DirectoryPayload, decode_node
+from oxenfs.store.direct import DirectBlobs
+from oxenfs.store.metadata import Metadata
+from oxenfs.views.base import Directory
+from oxenfs.views.commit import Tree, date_text, root_of
+from oxenfs.views.facts import FOLDER, WithFolder, info_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a mount is to show.
+
+    Attributes:
+        cache_dir: where trees are kept between mounts.
+    """
+
+    address: Address
+    cache_dir: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a mount shows, for people and for `.oxenfs/info.json`.
+
+    Attributes:
+        repo: the repository as a user would type it, without revision.
+        revision: as typed; None for the default branch.
+        branch: None when a commit is mounted.
+        size_bytes, files: of the whole commit.
+    """
+
+    repo: str
+    revision: str | None
+    branch: str | None
+    commit: Commit
+    size_bytes: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A root directory, and what it takes to let go of it."""
+
+    root: Directory
+    facts: Facts
+    close: Callable[[], None]
+
+
+def build(plan: Plan) -> Stack:
+    """Open the repository, resolve the revision and return its root. Blocks.
+
+    Raises:
+        NotFound: no such repository or revision; the text names near ones.
+    """
+    remote = open_remote(plan.address)
+    try:
+        return _build(plan, remote)
+    except BaseException:
+        remote.close()
+        raise
+
+
+def _build(plan: Plan, remote: Remote) -> Stack:
+    revision = resolve(remote, plan.address.rev)
+    commit = revision.commit
+    root_id = remote.root(commit.id)
+    size, files = _usage(remote, commit, root_id)
+    facts = Facts(
+        plan.address.repo, plan.address.rev, revision.branch, commit, size_bytes=size, files=files
+    )
+    if not isinstance(remote, BlobFiles):
+        raise Unsupported(f"{remote.address}: this version reads blobs of local repositories only")
+    metadata = Metadata(remote, plan.cache_dir)
+    blobs = DirectBlobs(remote)
+    root: Directory = root_of(Tree(commit, metadata, blobs), root_id)
+    root = WithFolder(root, FOLDER, info_folder(_info(facts), commit.timestamp_ns))
+
+    def close() -> None:
+        blobs.close()
+        metadata.close()
+        remote.close()
+
+    return Stack(root, facts, close)
+
+
+def _usage(remote: Remote, commit: Commit, root: ObjectHash) -> tuple[int, int]:
+    node = remote.directory(root, TreePlace(commit.id, b"")).directory
+    payload = decode_node(node).payload
+    if not isinstance(payload, DirectoryPayload):
+        raise NotFound(f"commit {hash_text(commit.id)} has no root directory")
+    return payload.size, sum(payload.counts.values())
+
+
+def _info(facts: Facts) -> dict[str, object]:
+    commit = facts.commit
+    return {
+        "repo": facts.repo,
+        "branch": facts.branch,
+        "commit": hash_text(commit.id),
+        "author": commit.author.name,
+        "email": commit.author.email,
+        "date": date_text(commit.timestamp_ns),
+        "message": commit.message,
+    }

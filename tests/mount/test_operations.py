@@ -1,0 +1,459 @@
+"""The handlers, called as pyfuse3 calls them, without a mount."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+from collections.abc import Awaitable, Iterator, Mapping
+from typing import NamedTuple
+
+import pyfuse3
+import pytest
+from in_trio import in_trio
+from repositories import KIB, MTIME_NS, commit, make_repository, noise
+
+from oxenfs.address import Address
+from oxenfs.errors import (
+    AccessDenied,
+    IntegrityError,
+    NotFound,
+    OxenfsError,
+    RemoteUnavailable,
+    StaleRevision,
+)
+from oxenfs.mount.inodes import ROOT, Inode
+from oxenfs.mount.operations import Operations, Usage
+from oxenfs.store.columns import Listing
+from oxenfs.views import stack
+from oxenfs.views.base import Attributes, Directory, File, Node, Reader
+from oxenfs.views.facts import BytesFolder, WithFolder
+from oxenfs.views.stack import Plan, Stack
+
+FILES = {
+    b"a": b"one\n",
+    b"large": noise(900 * KIB, 1),
+    b"many/none": b"",
+    b"sub/deep/x": b"deep",
+    **{b"many/%03d" % number: b"%d" % number for number in range(600)},
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("operations")
+    remote = make_repository(folder / "repository", FILES)
+    commit(remote, {b"message": b""}, message="second\nline")
+    made = stack.build(Plan(Address(folder / "repository"), folder / "cache"))
+    yield made
+    made.close()
+    remote.close()
+
+
+@pytest.fixture
+def handlers(built: Stack) -> Iterator[Operations]:
+    usage = Usage(built.facts.size_bytes, built.facts.files)
+    made = Operations(built.root, usage)
+    yield made
+    made.close()
+
+
+class Entry(NamedTuple):
+    inode: int
+    mode: int
+    size: int
+    mtime_ns: int
+
+
+def entry_of(reply: pyfuse3.EntryAttributes) -> Entry:
+    """Copy what a handler replied, as pyfuse3 does at once: the object is used again."""
+    return Entry(reply.st_ino, reply.st_mode, reply.st_size, reply.st_mtime_ns)
+
+
+class Lister:
+    """Stands in for the kernel's buffer of directory entries."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._room = 0
+        self._found: list[tuple[bytes, Entry, int]] = []
+        monkeypatch.setattr(pyfuse3, "readdir_reply", self._reply)
+
+    def _reply(
+        self, token: object, name: bytes, entry: pyfuse3.EntryAttributes, next_id: int
+    ) -> bool:
+        if len(self._found) == self._room:
+            return False
+        self._found.append((name, entry_of(entry), next_id))
+        return True
+
+    async def all(
+        self, handlers: Operations, inode: Inode, room: int = 7
+    ) -> list[tuple[bytes, Entry]]:
+        """List a directory with replies of up to `room` entries."""
+        fh = await handlers.opendir(inode)
+        listed: list[tuple[bytes, Entry]] = []
+        start = 0
+        while True:
+            self._found, self._room = [], room
+            await handlers.readdir(fh, start, None)
+            if not self._found:
+                break
+            listed += [(name, entry) for name, entry, _ in self._found]
+            start = self._found[-1][2]
+        await handlers.releasedir(fh)
+        return listed
+
+
+@pytest.fixture
+def lister(monkeypatch: pytest.MonkeyPatch) -> Lister:
+    return Lister(monkeypatch)
+
+
+async def find(handlers: Operations, path: bytes) -> Inode:
+    inode = ROOT
+    for name in filter(None, path.split(b"/")):
+        inode = Inode((await handlers.lookup(inode, name)).st_ino)
+    return inode
+
+
+async def code_of(call: Awaitable[object]) -> int:
+    """Return the errno that a handler answers."""
+    with pytest.raises(pyfuse3.FUSEError) as caught:
+        await call
+    return caught.value.errno
+
+
+@in_trio
+async def test_lookup_gives_the_attributes(handlers: Operations) -> None:
+    entry = await handlers.lookup(ROOT, b"a")
+    assert entry.st_mode == stat.S_IFREG | 0o444
+    assert entry.st_size == 4
+    assert entry.st_blocks == 1
+    assert entry.st_nlink == 1
+    assert entry.st_mtime_ns == entry.st_ctime_ns == entry.st_atime_ns == MTIME_NS
+    assert (entry.st_uid, entry.st_gid) == (os.getuid(), os.getgid())
+    assert entry.entry_timeout >= 30 * 24 * 3600
+    assert entry.attr_timeout >= 30 * 24 * 3600
+    folder = await handlers.lookup(ROOT, b"sub")
+    assert folder.st_mode == stat.S_IFDIR | 0o555
+    assert folder.st_size == 0
+
+
+@in_trio
+async def test_getattr_agrees_with_lookup_and_readdir(handlers: Operations, lister: Lister) -> None:
+    for path in (b"", b"sub", b"many"):
+        parent = await find(handlers, path)
+        for name, listed in await lister.all(handlers, parent):
+            assert entry_of(await handlers.lookup(parent, name)) == listed, name
+            assert entry_of(await handlers.getattr(Inode(listed.inode))) == listed, name
+
+
+@pytest.mark.parametrize("room", [1, 2, 255, 256, 257, 10_000])
+@in_trio
+async def test_readdir_goes_on_where_the_last_reply_ended(
+    handlers: Operations, lister: Lister, room: int
+) -> None:
+    listed = await lister.all(handlers, await find(handlers, b"many"), room)
+    names = [name for name, _ in listed]
+    assert names == sorted(path[5:] for path in FILES if path.startswith(b"many/"))
+
+
+@in_trio
+async def test_readdir_tells_files_from_directories(handlers: Operations, lister: Lister) -> None:
+    listed = dict(await lister.all(handlers, ROOT))
+    kinds = {name: stat.S_ISDIR(entry.mode) for name, entry in listed.items()}
+    assert kinds == {b"a": False, b"large": False, b"many": True, b"message": False, b"sub": True}
+    only = dict(await lister.all(handlers, await find(handlers, b"sub")))
+    assert stat.S_ISDIR(only[b"deep"].mode)
+
+
+@in_trio
+async def test_readdir_behind_the_end_lists_nothing(handlers: Operations, lister: Lister) -> None:
+    fh = await handlers.opendir(ROOT)
+    await handlers.readdir(fh, 5, None)
+    await handlers.readdir(fh, 1000, None)
+    assert lister._found == []
+
+
+@in_trio
+async def test_an_open_file_gives_any_range(handlers: Operations) -> None:
+    data = FILES[b"large"]
+    opened = await handlers.open(await find(handlers, b"large"), os.O_RDONLY)
+    assert opened.keep_cache
+    assert not opened.direct_io
+    for offset in (0, 1, 256 * KIB - 1, 600 * KIB, len(data) - 1, len(data), len(data) + 5):
+        assert (
+            bytes(await handlers.read(opened.fh, offset, 128 * KIB))
+            == (data[offset : offset + 128 * KIB])
+        )
+    await handlers.release(opened.fh)
+
+
+@pytest.mark.parametrize(
+    "flags", [os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND, os.O_RDONLY | os.O_TRUNC]
+)
+@in_trio
+async def test_opening_for_writing_is_refused(handlers: Operations, flags: int) -> None:
+    assert await code_of(handlers.open(await find(handlers, b"a"), flags)) == errno.EROFS
+
+
+@in_trio
+async def test_flags_that_write_nothing_are_no_reason_to_refuse(handlers: Operations) -> None:
+    flags = os.O_RDONLY | os.O_APPEND | os.O_NOATIME | os.O_NONBLOCK
+    opened = await handlers.open(await find(handlers, b"a"), flags)
+    assert bytes(await handlers.read(opened.fh, 0, 10)) == b"one\n"
+
+
+@in_trio
+async def test_wrong_kinds_are_named(handlers: Operations) -> None:
+    file, folder = await find(handlers, b"a"), await find(handlers, b"sub")
+    assert await code_of(handlers.open(folder, os.O_RDONLY)) == errno.EISDIR
+    assert await code_of(handlers.opendir(file)) == errno.ENOTDIR
+    assert await code_of(handlers.lookup(file, b"x")) == errno.ENOTDIR
+    assert await code_of(handlers.lookup(folder, b"x")) == errno.ENOENT
+
+
+@in_trio
+async def test_numbers_that_were_never_given_out_are_refused(handlers: Operations) -> None:
+    assert await code_of(handlers.getattr(Inode(999_999))) == errno.ENOENT
+    assert await code_of(handlers.lookup(Inode(999_999), b"a")) == errno.ENOENT
+    assert await code_of(handlers.read(77, 0, 1)) == errno.EBADF
+    assert await code_of(handlers.readdir(77, 0, None)) == errno.EBADF
+    assert await code_of(handlers.release(77)) == errno.EBADF
+    assert await code_of(handlers.releasedir(77)) == errno.EBADF
+
+
+@in_trio
+async def test_extended_attributes_tell_the_last_commit(handlers: Operations) -> None:
+    inode = await find(handlers, b"message")
+    listed = await handlers.listxattr(inode)
+    assert list(listed) == [
+        b"user.oxen.hash",
+        b"user.oxen.commit",
+        b"user.oxen.author",
+        b"user.oxen.date",
+        b"user.oxen.message",
+    ]
+    assert await handlers.getxattr(inode, b"user.oxen.message") == b"second\nline"
+    assert await handlers.getxattr(ROOT, b"user.oxen.message") == b"second\nline"
+    assert await handlers.getxattr(await find(handlers, b"a"), b"user.oxen.message") == b"message"
+
+
+@pytest.mark.parametrize(
+    "name", [b"security.capability", b"system.posix_acl_access", b"user.mine", b"user.oxen.other"]
+)
+@in_trio
+async def test_other_extended_attributes_are_not_there(handlers: Operations, name: bytes) -> None:
+    assert await code_of(handlers.getxattr(await find(handlers, b"a"), name)) == errno.ENODATA
+
+
+@in_trio
+async def test_names_of_others_are_answered_without_the_tree(handlers: Operations) -> None:
+    # An inode that does not exist: whoever looked for it would say so.
+    assert await code_of(handlers.getxattr(Inode(10**9), b"security.capability")) == errno.ENODATA
+
+
+@in_trio
+async def test_statfs_says_how_large_the_commit_is(handlers: Operations) -> None:
+    facts = await handlers.statfs()
+    size = sum(map(len, FILES.values()))
+    assert facts.f_blocks * facts.f_frsize >= size > (facts.f_blocks - 1) * facts.f_frsize
+    assert facts.f_bfree == facts.f_bavail == facts.f_ffree == facts.f_favail == 0
+    assert facts.f_files == len(FILES) + 1
+    assert facts.f_namemax == 255
+
+
+@in_trio
+async def test_the_info_file_is_there_by_name(handlers: Operations, lister: Lister) -> None:
+    folder = entry_of(await handlers.lookup(ROOT, b".oxenfs"))
+    assert stat.S_ISDIR(folder.mode)
+    assert b".oxenfs" not in dict(await lister.all(handlers, ROOT))
+    (found,) = await lister.all(handlers, Inode(folder.inode))
+    assert found[0] == b"info.json"
+    assert entry_of(await handlers.lookup(ROOT, b".oxenfs")) == folder
+
+
+def test_forget_is_no_coroutine(handlers: Operations) -> None:
+    assert handlers.forget([(5, 1)]) is None  # type: ignore[func-returns-value]
+
+
+class Failing(File):
+    """A file that fails in the way it is told to.
+
+    Attributes:
+        exc: raised by whatever comes after `stat`.
+    """
+
+    def __init__(self, exc: Exception) -> None:
+        self.exc = exc
+        self.closed = 0
+
+    @property
+    def key(self) -> str:
+        return "failing"
+
+    async def stat(self) -> Attributes:
+        return Attributes(directory=False, size=100, mtime_ns=0, valid_for=2.5)
+
+    async def xattrs(self) -> Mapping[str, bytes]:
+        raise self.exc
+
+    async def open(self) -> Reader:
+        return self
+
+    async def read(self, offset: int, size: int) -> bytes:
+        raise self.exc
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class FailingFolder(Directory):
+    """A directory of which nothing can be learnt, with `file` in it by name."""
+
+    def __init__(self, exc: Exception, file: Failing | None = None) -> None:
+        self.exc = exc
+        self.file = file
+
+    @property
+    def key(self) -> tuple[str, bool]:
+        return ("folder", self.file is None)
+
+    async def stat(self) -> Attributes:
+        return Attributes(directory=True, size=0, mtime_ns=0)
+
+    async def xattrs(self) -> Mapping[str, bytes]:
+        raise self.exc
+
+    async def listing(self) -> Listing:
+        if self.file is None:
+            raise self.exc
+        return await BytesFolder("", {}, 0).listing()
+
+    def child(self, listing: Listing, index: int) -> Node:
+        raise self.exc
+
+    async def unlisted(self, name: bytes) -> Node:
+        if self.file is not None and name == b"file":
+            return self.file
+        raise self.exc
+
+
+def failing(exc: Exception) -> Operations:
+    """Return handlers with `bad/file`, which fails when read, and `worse`, which is a folder."""
+    inner = WithFolder(BytesFolder("root", {b"good": b"fine"}, 0), b"worse", FailingFolder(exc))
+    root = WithFolder(inner, b"bad", FailingFolder(exc, Failing(exc)))
+    return Operations(root, Usage(0, 0))
+
+
+OURS = [
+    (NotFound("why"), errno.ENOENT),
+    (AccessDenied("why"), errno.EACCES),
+    (RemoteUnavailable("why"), errno.EIO),
+    (IntegrityError("why"), errno.EIO),
+    (StaleRevision("why"), errno.ESTALE),
+    (OxenfsError("why"), errno.EIO),
+]
+
+
+@pytest.mark.parametrize(("exc", "code"), OURS)
+@in_trio
+async def test_what_a_view_raises_becomes_an_errno(exc: OxenfsError, code: int) -> None:
+    handlers = failing(exc)
+    file = await find(handlers, b"bad/file")
+    folder = await find(handlers, b"worse")
+    opened = await handlers.open(file, os.O_RDONLY)
+    assert await code_of(handlers.read(opened.fh, 0, 10)) == code
+    assert await code_of(handlers.getxattr(file, b"user.oxen.hash")) == code
+    assert await code_of(handlers.listxattr(file)) == code
+    assert await code_of(handlers.opendir(folder)) == code
+    assert await code_of(handlers.lookup(folder, b"x")) == code
+    assert await code_of(handlers.listxattr(folder)) == code
+
+
+@pytest.mark.parametrize("exc", [ZeroDivisionError("a bug"), KeyError("x"), RecursionError()])
+@in_trio
+async def test_a_bug_in_a_view_is_an_input_output_error_with_a_traceback(
+    exc: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    handlers = failing(exc)
+    opened = await handlers.open(await find(handlers, b"bad/file"), os.O_RDONLY)
+    assert await code_of(handlers.read(opened.fh, 0, 10)) == errno.EIO
+    (record,) = caplog.records
+    assert "bug" in record.getMessage()
+    assert record.exc_info is not None
+    assert record.exc_info[1] is exc
+    assert await code_of(handlers.opendir(await find(handlers, b"worse"))) == errno.EIO
+    # And the rest lives on.
+    good = await handlers.open(await find(handlers, b"good"), os.O_RDONLY)
+    assert await handlers.read(good.fh, 0, 10) == b"fine"
+
+
+@in_trio
+async def test_why_a_read_failed_is_an_extended_attribute_and_one_line_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handlers = failing(IntegrityError("chunk 3 is damaged"))
+    file = await find(handlers, b"bad/file")
+    opened = await handlers.open(file, os.O_RDONLY)
+    assert await code_of(handlers.getxattr(file, b"user.oxenfs.error")) == errno.ENODATA
+    for _ in range(3):
+        assert await code_of(handlers.read(opened.fh, 0, 10)) == errno.EIO
+    assert await handlers.getxattr(file, b"user.oxenfs.error") == b"chunk 3 is damaged"
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == "cannot read 'bad/file': chunk 3 is damaged"
+
+
+@in_trio
+async def test_why_a_directory_cannot_be_listed_is_told_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handlers = failing(IntegrityError("node 7 is damaged"))
+    folder = await find(handlers, b"worse")
+    assert await code_of(handlers.opendir(folder)) == errno.EIO
+    assert await handlers.getxattr(folder, b"user.oxenfs.error") == b"node 7 is damaged"
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot read 'worse': node 7 is damaged"
+    ]
+
+
+@in_trio
+async def test_the_error_is_listed_after_it_happened() -> None:
+    class Damaged(Failing):
+        async def xattrs(self) -> Mapping[str, bytes]:
+            return {"user.oxen.hash": b"1"}
+
+    exc = IntegrityError("why")
+    root = WithFolder(BytesFolder("r", {}, 0), b"bad", FailingFolder(exc, Damaged(exc)))
+    handlers = Operations(root, Usage(0, 0))
+    file = await find(handlers, b"bad/file")
+    assert list(await handlers.listxattr(file)) == [b"user.oxen.hash"]
+    opened = await handlers.open(file, os.O_RDONLY)
+    await code_of(handlers.read(opened.fh, 0, 10))
+    assert list(await handlers.listxattr(file)) == [b"user.oxen.hash", b"user.oxenfs.error"]
+
+
+@in_trio
+async def test_a_node_says_how_long_it_is_valid() -> None:
+    handlers = failing(NotFound("x"))
+    folder = await find(handlers, b"bad")
+    entry = await handlers.lookup(folder, b"file")
+    assert (entry.entry_timeout, entry.attr_timeout) == (2.5, 2.5)
+    other = await handlers.lookup(ROOT, b"good")
+    assert other.attr_timeout > 1000
+
+
+@in_trio
+async def test_files_left_open_are_closed_in_the_end() -> None:
+    file = Failing(NotFound("x"))
+    root = WithFolder(BytesFolder("r", {}, 0), b"bad", FailingFolder(NotFound("x"), file))
+    handlers = Operations(root, Usage(0, 0))
+    inode = await find(handlers, b"bad/file")
+    first = await handlers.open(inode, os.O_RDONLY)
+    await handlers.open(inode, os.O_RDONLY)
+    await handlers.release(first.fh)
+    assert file.closed == 1
+    handlers.close()
+    assert file.closed == 2
