@@ -11,15 +11,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import progress
 from machine import descendants
-from unmounting import STOP_S, end, uninterrupted, unmount
+from unmounting import STOP_S, end, mounted_below, uninterrupted, unmount
 
 if TYPE_CHECKING:
     from trees import Tree
@@ -29,12 +30,23 @@ BENCHMARKS = Path(__file__).resolve().parent
 CHECKOUT = BENCHMARKS.parent
 
 
-@dataclass(frozen=True)
+@dataclass
 class Mount:
-    """A mounted file system: its folder, and the process that answers."""
+    """A mounted file system: its folder, and how to find the process that answers.
+
+    Asking `oxenfs` for the process takes as long as a mount, so nobody pays who does not need it.
+    """
 
     folder: Path
-    pid: int
+    find_daemon: Callable[[], int | None]
+
+    @cached_property
+    def pid(self) -> int:
+        """Return the process id of the daemon."""
+        pid = self.find_daemon()
+        if pid is None:
+            sys.exit(f"oxenfs mounts does not know {self.folder}")
+        return pid
 
 
 def environment(work: Work) -> dict[str, str]:
@@ -112,26 +124,32 @@ def mounted(work: Work, address: str, cache: Path | None = None) -> Iterator[Mou
     """Mount with `oxenfs`; without `cache`, its cache folder is new and empty."""
     folder = work.new_folder("mount")
     cache = cache or work.new_folder("cache")
-    pid = 0
+    mount = Mount(folder, lambda: daemon_of(work, folder))
     try:
         with uninterrupted():
             oxenfs(work, "mount", address, folder, "--cache-dir", cache)
-            pid = daemon_of(work, folder)
-        yield Mount(folder, pid)
+        yield mount
     finally:
         with uninterrupted():
-            family = descendants(pid) if pid else []
+            family = _family(mount)
             _call(work, "umount", folder)
             end(folder, family)
 
 
-def daemon_of(work: Work, folder: Path) -> int:
-    """Return the process id of the daemon behind a mount."""
-    found: list[dict[str, object]] = json.loads(oxenfs(work, "mounts", "--json"))
-    for mount in found:
-        if mount["dir"] == str(folder):
-            return int(str(mount["pid"]))
-    sys.exit(f"oxenfs mounts does not know {folder}")
+def _family(mount: Mount) -> list[int]:
+    """Return the processes behind a mount, for its end; none if it is dead or was never there."""
+    pid = None
+    if mounted_below(mount.folder):
+        with suppress(SystemExit):
+            pid = mount.find_daemon()
+    return descendants(pid) if pid else []
+
+
+def daemon_of(work: Work, folder: Path) -> int | None:
+    """Return the process id of the daemon behind a mount; None if there is none, or it is dead."""
+    found: list[dict[str, Any]] = json.loads(oxenfs(work, "mounts", "--json"))
+    pids: list[int | None] = [mount["pid"] for mount in found if mount["dir"] == str(folder)]
+    return pids[0] if pids else None
 
 
 @contextmanager
@@ -152,7 +170,7 @@ def yardstick(
         assert process.stdout is not None
         if process.stdout.readline() != "ready\n":
             sys.exit(f"{script} did not mount")
-        yield Mount(folder, process.pid)
+        yield Mount(folder, lambda: process.pid)
     finally:
         with uninterrupted():
             if not unmount(folder):

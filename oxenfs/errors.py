@@ -56,6 +56,23 @@ class RemoteUnavailable(OxenfsError):
     """No answer from the remote within the deadline, after our own retries."""
 
 
+class Busy(RemoteUnavailable):
+    """The remote asks to come back later.
+
+    Attributes:
+        retry_after_s: when.
+    """
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        """Say what is busy, and for how long."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RemoteRefused(OxenfsError):
+    """The remote does not take the request, and will not take it again."""
+
+
 class IntegrityError(OxenfsError):
     """Bytes that do not have the hash they should have; they are never handed on."""
 

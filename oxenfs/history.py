@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from oxenfs.errors import IsADirectory, NotADirectory, NotFound
+import xxhash
+
+from oxenfs.errors import IntegrityError, IsADirectory, NotADirectory, NotFound
 from oxenfs.model import Commit, Kind
-from oxenfs.remote.base import Remote, TreePlace
+from oxenfs.remote.base import BlobPlace, Remote, TreePlace
 from oxenfs.remote.rows import Row, find_row, rows_of
 
 _PIECE_BYTES = 4 << 20
 
 
 def read_file(remote: Remote, commit: Commit, path: bytes) -> Iterator[bytes]:
-    """Yield the verified bytes of the file at `path`, in pieces of up to 4 MiB.
+    """Yield the bytes of the file at `path`, in pieces of up to 4 MiB; the whole is verified.
 
     Raises:
         NotFound: there is nothing at `path`.
         IsADirectory: `names_at` is for those.
+        IntegrityError: after the last piece at the latest, if they are not the right ones.
     """
     row = find_row(remote, commit.id, path)
     if row is None or row.kind == Kind.DIRECTORY:
         raise IsADirectory(f"{path.decode('utf-8', 'replace')!r} is a directory")
-    return _pieces(remote, row)
+    return _pieces(remote, row, BlobPlace(commit.id, path, row.size))
 
 
 def names_at(remote: Remote, commit: Commit, path: bytes) -> Iterator[bytes]:
@@ -81,6 +84,12 @@ def _id_at(remote: Remote, commit: int, path: bytes) -> int | None:
     return remote.root(commit) if row is None else row.id  # type: ignore[arg-type]
 
 
-def _pieces(remote: Remote, row: Row) -> Iterator[bytes]:
+def _pieces(remote: Remote, row: Row, place: BlobPlace) -> Iterator[bytes]:
+    state = xxhash.xxh3_128()
     for offset in range(0, row.size, _PIECE_BYTES):
-        yield remote.read(row.id, offset, min(_PIECE_BYTES, row.size - offset))
+        piece = remote.read(row.id, offset, min(_PIECE_BYTES, row.size - offset), place)
+        state.update(piece)
+        yield piece
+    if state.intdigest() != row.id:
+        name = place.path.decode("utf-8", "replace")
+        raise IntegrityError(f"what came for {name!r} does not have its hash: do not use it")

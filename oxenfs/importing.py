@@ -235,15 +235,17 @@ class _StableFile:
     def __init__(
         self, fd: int, facts: os.stat_result, path: bytes, progress: Callable[[int], None]
     ) -> None:
-        self._file = open(fd, "rb", buffering=0)  # noqa: SIM115
+        self._fd = fd
         self._facts = facts
         self._path = path
         self._progress = progress
         self._remaining = facts.st_size
         try:
+            # First: a folder in its place could not even be opened as a file.
             self._check()
+            self._file = open(fd, "rb", buffering=0)  # noqa: SIM115
         except BaseException:
-            self._file.close()
+            os.close(fd)
             raise
 
     def read(self, size: int) -> bytes:
@@ -276,7 +278,7 @@ class _StableFile:
             self._file.close()
 
     def _check(self) -> None:
-        now = os.fstat(self._file.fileno())
+        now = os.fstat(self._fd)
         then = self._facts
         if (now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns) != (
             then.st_ino,

@@ -58,7 +58,6 @@ def _after_fork() -> None:
     _registry_lock = threading.Lock()
     for environment in _open_environments.values():
         environment.disown()
-    _open_environments.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -128,7 +127,8 @@ class Environment:
     def disown(self) -> None:
         """Refuse all use from now on, in a process forked from the one that opened this.
 
-        LMDB keeps locks and reader slots by process; a child that used them would break both.
+        LMDB keeps locks and reader slots by process; a child that used them would break both. Nor
+        can it be opened anew in the child: the binding takes it for open.
         """
         self._inherited, self._env = self._env, _Inherited(self.path)
 
@@ -140,7 +140,7 @@ class _Inherited:
         self._path = path
 
     def begin(self, **_: object) -> NoReturn:
-        raise OxenfsError(f"{self._path} was opened before a fork; open it in the new process")
+        raise OxenfsError(f"{self._path} was opened before a fork; spawn a process to use it")
 
 
 class Transaction:
@@ -214,7 +214,7 @@ def open_environment(
     path = path.resolve()
     with _registry_lock:
         found = _open_environments.get(path)
-        if found is not None and found._pid == os.getpid():
+        if found is not None:
             found.users += 1
             return found
         # LMDB takes an empty file for a new environment.

@@ -14,7 +14,7 @@ ObjectHash = NewType("ObjectHash", int)
 """A hash as Oxen has them: 128 bits, xxh3-128 for blobs, an opaque name for nodes."""
 
 Digest = NewType("Digest", bytes)
-"""BLAKE3 of one chunk, 32 bytes."""
+"""BLAKE3 of one chunk (32 bytes), then its xxh3-128 (16): see `oxenfs.remote.verify`."""
 
 CHUNK_BYTES = 256 * 1024
 """Blobs are verified in chunks of this size; the last one of a blob may be shorter."""

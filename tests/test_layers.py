@@ -47,9 +47,19 @@ OWNERS: dict[str, set[str]] = {
     "pyfuse3": {"oxenfs.mount"},
     "requests": {"oxenfs.remote.http"},
     "starlette": {"oxenfs.server"},
+    "python_multipart": {"oxenfs.server"},
+    "uvicorn": {"oxenfs.server"},
+    "anyio": {"oxenfs.server"},
     "tqdm": {"oxenfs_cli"},
     "trio": {"oxenfs.mount", "oxenfs.store", "oxenfs.views", "oxenfs.video", "oxenfs.overlay"},
-    "xxhash": {"oxenfs.kv", "oxenfs.remote", "oxenfs.store", "oxenfs.overlay"},
+    "urllib3": {"oxenfs.remote.http"},
+    "xxhash": {
+        "oxenfs.history",
+        "oxenfs.kv",
+        "oxenfs.overlay",
+        "oxenfs.remote",
+        "oxenfs.store",
+    },
 }
 """The modules, with all below them, that may import a library. No others may be imported."""
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeV
 import pyfuse3
 
 from oxenfs.errors import IsADirectory, OxenfsError, ReadOnly
-from oxenfs.model import Kind
+from oxenfs.model import NAME_BYTES_MAX, Kind
 from oxenfs.mount.errno import errno_of
 from oxenfs.mount.handles import Handles
 from oxenfs.mount.inodes import Inode, Inodes
@@ -132,6 +132,8 @@ class Operations(pyfuse3.Operations):
         if row >= 0:
             inode = self._inodes.children(parent_inode, listing) + row
             return self._reply_row(inode, listing, row)
+        if len(name) > NAME_BYTES_MAX:  # the kernel lets up to 1024 through
+            raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
         node = await directory.unlisted(name)
         attributes = await node.stat()
         return self._reply(self._inodes.unlisted(parent_inode, name, node), attributes)
@@ -249,7 +251,7 @@ class Operations(pyfuse3.Operations):
         facts.f_bfree = facts.f_bavail = 0
         facts.f_files = self._usage.files
         facts.f_ffree = facts.f_favail = 0
-        facts.f_namemax = 255
+        facts.f_namemax = NAME_BYTES_MAX
         return facts
 
     async def _xattrs(self, inode: Inode) -> dict[str, bytes]:
@@ -265,7 +267,8 @@ class Operations(pyfuse3.Operations):
         if self._errors.get(inode) != reason:
             try:
                 path = os.fsdecode(await self._inodes.path(inode))
-            except OxenfsError:
+            except Exception:
+                # Nothing may leave a handler; a name in a message is not worth the mount.
                 path = f"inode {inode}"
             log.error("cannot read %r: %s", path, reason)
         self._errors[inode] = reason

@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 STOP_S = 5.0
 """How long tasks may take to end when the mount is to stop; after it the process ends anyway."""
 
+_HEARTBEAT_S = 1.0
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 # pyfuse3 takes 99 requests at a time by default; more may wait in the background alone. A task
@@ -118,6 +119,7 @@ class _Life:
         answered = trio.Event()
         self._served.operations.on_ready = answered.set
         with (
+            _heartbeat(),
             control.listening(self._claim.folder) as listener,
             trio.open_signal_receiver(*_STOP_SIGNALS) as signals,
             self._scope,
@@ -200,6 +202,23 @@ class _Watchdog:
         with contextlib.suppress(MountError):
             detach(self._mounted.path, lazy=True)
         os._exit(1)
+
+
+@contextlib.contextmanager
+def _heartbeat() -> Iterator[None]:
+    """Let a signal come once a second while the mount is served.
+
+    pyfuse3 reads requests from a descriptor that blocks. A request that is withdrawn after `poll`
+    has seen it (its reader was killed) would hold the loop, and all other readers, until the next
+    one comes; a signal ends that read, and pyfuse3 goes on.
+    """
+    old = signal.signal(signal.SIGALRM, lambda _number, _frame: None)
+    signal.setitimer(signal.ITIMER_REAL, _HEARTBEAT_S, _HEARTBEAT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
 
 
 @contextlib.contextmanager

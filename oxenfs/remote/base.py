@@ -41,6 +41,20 @@ class TreePlace:
     path: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class BlobPlace:
+    """A file that has a blob: remotes whose ranges go by path need one, others ignore it.
+
+    Attributes:
+        commit: one that has the file.
+        size: of the file, in bytes.
+    """
+
+    commit: ObjectHash
+    path: bytes
+    size: int
+
+
 class Remote(Protocol):
     """A repository somewhere.
 
@@ -80,8 +94,13 @@ class Remote(Protocol):
     def tree(self, commit: ObjectHash) -> Iterator[RawNode]:
         """Yield the directory and vnode nodes of `commit`, each once."""
 
-    def read(self, blob: ObjectHash, offset: int, size: int) -> bytes:
-        """Return exactly `size` verified bytes of `blob` from `offset` on.
+    def read(
+        self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
+    ) -> bytes:
+        """Return exactly `size` bytes of `blob` from `offset` on, verified where that is possible.
+
+        A remote that knows only the hash of a whole blob cannot check a part of a large one:
+        whoever reads all of it checks the end (`oxenfs.history.read_file`, the store).
 
         Raises:
             NotFound: the remote does not have the blob, or it ends before `offset + size`.
@@ -134,7 +153,7 @@ class BlobFiles(Protocol):
         """Return where `blob` lies; raise `NotFound`. A point read, fit for the event loop."""
 
     def digests(self, blob: ObjectHash, first: int, count: int) -> list[Digest]:
-        """Return the BLAKE3 of `count` chunks from number `first` on.
+        """Return the digests of `count` chunks from number `first` on.
 
         Blobs of one chunk have none: they are checked by their own hash.
 

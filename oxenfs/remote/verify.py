@@ -6,10 +6,18 @@ import blake3
 import xxhash
 
 from oxenfs.errors import IntegrityError
-from oxenfs.model import CHUNK_BYTES, ObjectHash, hash_text
+from oxenfs.model import CHUNK_BYTES, Digest, ObjectHash, hash_text
 from oxenfs.remote.base import BlobFiles
 
 Buffer = bytes | bytearray | memoryview
+
+BLAKE3_BYTES = 32
+DIGEST_BYTES = BLAKE3_BYTES + 16
+
+
+def chunk_digest(chunk: Buffer) -> Digest:
+    """Return the BLAKE3 of a chunk followed by its xxh3-128, 48 bytes."""
+    return Digest(blake3.blake3(chunk).digest() + xxhash.xxh3_128_digest(chunk))
 
 
 def check_chunks(
@@ -17,8 +25,8 @@ def check_chunks(
 ) -> None:
     """Raise `IntegrityError` unless `data` is whole chunks of `blob`, from number `first` on.
 
-    A blob of one chunk is checked by its own xxh3-128, others by the BLAKE3 of each chunk: about
-    25 microseconds per 256 KiB.
+    A blob of one chunk is checked by its own xxh3-128, others by the xxh3-128 of each chunk: 5
+    microseconds per 256 KiB, which finds damage. The BLAKE3 beside it costs 50 and is for `fsck`.
 
     Args:
         files: knows the digests.
@@ -35,7 +43,7 @@ def check_chunks(
     for number, digest in enumerate(files.digests(blob, first, count), first):
         at = (number - first) * CHUNK_BYTES
         chunk = data[at : at + CHUNK_BYTES]
-        if blake3.blake3(chunk).digest() != digest:
+        if xxhash.xxh3_128_digest(chunk) != digest[BLAKE3_BYTES:]:
             start = number * CHUNK_BYTES
             raise IntegrityError(
                 f"blob {hash_text(blob)} is damaged in chunk {number} "

@@ -238,7 +238,7 @@ def encode_payload(payload: Payload) -> bytes:
             payload.message,
             payload.author.name,
             payload.author.email,
-            _timestamp(payload.timestamp_ns),
+            timestamp_fields(payload.timestamp_ns),
         ]
     packed: bytes = msgpack.packb([{VERSION: fields}])
     return packed
@@ -374,7 +374,8 @@ def _expect(kind: str, wanted: str) -> None:
         raise ValueError(f"a {kind!r} where a {wanted} should be")
 
 
-def _timestamp(ns: int) -> list[int]:
+def timestamp_fields(ns: int) -> list[int]:
+    """Return year, day of the year, hour, minute, second, nanosecond and the offset, UTC."""
     seconds, rest = divmod(ns, _NS)
     moment = datetime.fromtimestamp(seconds, UTC)
     day = moment.timetuple().tm_yday

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from oxenfs.errors import NotFound
 from oxenfs.model import Commit, Kind, ObjectHash, hash_text
-from oxenfs.remote.base import TreePlace
+from oxenfs.remote.base import BlobPlace, TreePlace
 from oxenfs.store.columns import Listing
 from oxenfs.store.metadata import Metadata
 from oxenfs.views.base import Attributes, Directory, File, Node, Reader
@@ -21,8 +21,8 @@ _XATTR_BYTES_MAX = 65536
 class Blobs(Protocol):
     """Where a commit's files get their bytes from."""
 
-    def open(self, blob: ObjectHash, size: int) -> Reader:
-        """Return a reader of `blob`, which has `size` bytes."""
+    def open(self, blob: ObjectHash, size: int, place: Callable[[], BlobPlace]) -> Reader:
+        """Return a reader of `blob`, which has `size` bytes; `place` says where a file has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,16 @@ class CommitDirectory(Directory):
             name = listing.name(index)
             return CommitDirectory(
                 self._tree,
-                self._path + b"/" + name if self._path else name,
+                self.path_of(name),
                 listing.hash(index),
                 listing.mtimes[index],
                 listing.last_commit(index),
             )
         return CommitFile(self._tree, self, listing, index)
+
+    def path_of(self, name: bytes) -> bytes:
+        """Return the path of the child called `name` in the commit."""
+        return self._path + b"/" + name if self._path else name
 
     async def unlisted(self, name: bytes) -> Node:
         """Raise `NotFound`: a commit hides nothing."""
@@ -124,7 +128,11 @@ class CommitFile(File):
     async def open(self) -> Reader:
         """Return a reader of the blob."""
         row = self._index
-        return self._tree.blobs.open(self._listing.hash(row), self._listing.sizes[row])
+        return self._tree.blobs.open(self._listing.hash(row), self._listing.sizes[row], self._place)
+
+    def _place(self) -> BlobPlace:
+        path = self._directory.path_of(self._listing.name(self._index))
+        return BlobPlace(self._tree.commit.id, path, self._listing.sizes[self._index])
 
 
 def root_of(tree: Tree, root: ObjectHash) -> CommitDirectory:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oxenfs.address import Address
-from oxenfs.errors import NotFound, Unsupported
+from oxenfs.errors import NotFound
 from oxenfs.model import Commit, ObjectHash, hash_text
 from oxenfs.remote.base import BlobFiles, Remote, TreePlace
 from oxenfs.remote.open import open_remote
 from oxenfs.remote.revision import resolve
 from oxenfs.remote.wire import DirectoryPayload, decode_node
 from oxenfs.store.direct import DirectBlobs
+from oxenfs.store.fetched import FetchedBlobs
 from oxenfs.store.metadata import Metadata
 from oxenfs.views.base import Directory
 from oxenfs.views.commit import Tree, date_text, root_of
@@ -26,10 +27,13 @@ class Plan:
 
     Attributes:
         cache_dir: where trees are kept between mounts.
+        insecure, timeout_s: how to speak to a server, see `oxenfs.remote.open`.
     """
 
     address: Address
     cache_dir: Path
+    insecure: bool = False
+    timeout_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def build(plan: Plan) -> Stack:
     Raises:
         NotFound: no such repository or revision; the text names near ones.
     """
-    remote = open_remote(plan.address)
+    remote = open_remote(plan.address, insecure=plan.insecure, timeout_s=plan.timeout_s)
     try:
         return _build(plan, remote)
     except BaseException:
@@ -82,10 +86,8 @@ def _build(plan: Plan, remote: Remote) -> Stack:
     facts = Facts(
         plan.address.repo, plan.address.rev, revision.branch, commit, size_bytes=size, files=files
     )
-    if not isinstance(remote, BlobFiles):
-        raise Unsupported(f"{remote.address}: this version reads blobs of local repositories only")
     metadata = Metadata(remote, plan.cache_dir)
-    blobs = DirectBlobs(remote)
+    blobs = DirectBlobs(remote) if isinstance(remote, BlobFiles) else FetchedBlobs(remote)
     root: Directory = root_of(Tree(commit, metadata, blobs), root_id)
     root = WithFolder(root, FOLDER, info_folder(_info(facts), commit.timestamp_ns))
 

@@ -46,7 +46,8 @@ def test_everything_of_ours_has_an_errno() -> None:
     assert len(ours) > 10
     for cls in ours:
         assert issubclass(cls, OxenfsError)
-        assert errno_of(cls("why")) is not None
+        # Without its arguments, which differ: the class alone decides.
+        assert errno_of(cls.__new__(cls)) is not None
 
 
 @pytest.mark.parametrize("exc", [ValueError(), KeyError(), OSError(errno.ENOSPC, "full")])

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import stat
-from collections.abc import Awaitable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator
 
-import pyfuse3
 import pytest
 from in_trio import in_trio
 from repositories import KIB, MTIME_NS, commit, make_repository, noise
 
 from oxenfs.address import Address
-from oxenfs.errors import (
-    AccessDenied,
-    IntegrityError,
-    NotFound,
-    OxenfsError,
-    RemoteUnavailable,
-    StaleRevision,
-)
 from oxenfs.mount.inodes import ROOT, Inode
 from oxenfs.mount.operations import Operations, Usage
-from oxenfs.store.columns import Listing
 from oxenfs.views import stack
-from oxenfs.views.base import Attributes, Directory, File, Node, Reader
-from oxenfs.views.facts import BytesFolder, WithFolder
 from oxenfs.views.stack import Plan, Stack
+
+from .calling import Lister, code_of, entry_of, find
 
 FILES = {
     b"a": b"one\n",
@@ -59,69 +47,9 @@ def handlers(built: Stack) -> Iterator[Operations]:
     made.close()
 
 
-class Entry(NamedTuple):
-    inode: int
-    mode: int
-    size: int
-    mtime_ns: int
-
-
-def entry_of(reply: pyfuse3.EntryAttributes) -> Entry:
-    """Copy what a handler replied, as pyfuse3 does at once: the object is used again."""
-    return Entry(reply.st_ino, reply.st_mode, reply.st_size, reply.st_mtime_ns)
-
-
-class Lister:
-    """Stands in for the kernel's buffer of directory entries."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._room = 0
-        self._found: list[tuple[bytes, Entry, int]] = []
-        monkeypatch.setattr(pyfuse3, "readdir_reply", self._reply)
-
-    def _reply(
-        self, token: object, name: bytes, entry: pyfuse3.EntryAttributes, next_id: int
-    ) -> bool:
-        if len(self._found) == self._room:
-            return False
-        self._found.append((name, entry_of(entry), next_id))
-        return True
-
-    async def all(
-        self, handlers: Operations, inode: Inode, room: int = 7
-    ) -> list[tuple[bytes, Entry]]:
-        """List a directory with replies of up to `room` entries."""
-        fh = await handlers.opendir(inode)
-        listed: list[tuple[bytes, Entry]] = []
-        start = 0
-        while True:
-            self._found, self._room = [], room
-            await handlers.readdir(fh, start, None)
-            if not self._found:
-                break
-            listed += [(name, entry) for name, entry, _ in self._found]
-            start = self._found[-1][2]
-        await handlers.releasedir(fh)
-        return listed
-
-
 @pytest.fixture
 def lister(monkeypatch: pytest.MonkeyPatch) -> Lister:
     return Lister(monkeypatch)
-
-
-async def find(handlers: Operations, path: bytes) -> Inode:
-    inode = ROOT
-    for name in filter(None, path.split(b"/")):
-        inode = Inode((await handlers.lookup(inode, name)).st_ino)
-    return inode
-
-
-async def code_of(call: Awaitable[object]) -> int:
-    """Return the errno that a handler answers."""
-    with pytest.raises(pyfuse3.FUSEError) as caught:
-        await call
-    return caught.value.errno
 
 
 @in_trio
@@ -276,184 +204,3 @@ async def test_the_info_file_is_there_by_name(handlers: Operations, lister: List
 
 def test_forget_is_no_coroutine(handlers: Operations) -> None:
     assert handlers.forget([(5, 1)]) is None  # type: ignore[func-returns-value]
-
-
-class Failing(File):
-    """A file that fails in the way it is told to.
-
-    Attributes:
-        exc: raised by whatever comes after `stat`.
-    """
-
-    def __init__(self, exc: Exception) -> None:
-        self.exc = exc
-        self.closed = 0
-
-    @property
-    def key(self) -> str:
-        return "failing"
-
-    async def stat(self) -> Attributes:
-        return Attributes(directory=False, size=100, mtime_ns=0, valid_for=2.5)
-
-    async def xattrs(self) -> Mapping[str, bytes]:
-        raise self.exc
-
-    async def open(self) -> Reader:
-        return self
-
-    async def read(self, offset: int, size: int) -> bytes:
-        raise self.exc
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-class FailingFolder(Directory):
-    """A directory of which nothing can be learnt, with `file` in it by name."""
-
-    def __init__(self, exc: Exception, file: Failing | None = None) -> None:
-        self.exc = exc
-        self.file = file
-
-    @property
-    def key(self) -> tuple[str, bool]:
-        return ("folder", self.file is None)
-
-    async def stat(self) -> Attributes:
-        return Attributes(directory=True, size=0, mtime_ns=0)
-
-    async def xattrs(self) -> Mapping[str, bytes]:
-        raise self.exc
-
-    async def listing(self) -> Listing:
-        if self.file is None:
-            raise self.exc
-        return await BytesFolder("", {}, 0).listing()
-
-    def child(self, listing: Listing, index: int) -> Node:
-        raise self.exc
-
-    async def unlisted(self, name: bytes) -> Node:
-        if self.file is not None and name == b"file":
-            return self.file
-        raise self.exc
-
-
-def failing(exc: Exception) -> Operations:
-    """Return handlers with `bad/file`, which fails when read, and `worse`, which is a folder."""
-    inner = WithFolder(BytesFolder("root", {b"good": b"fine"}, 0), b"worse", FailingFolder(exc))
-    root = WithFolder(inner, b"bad", FailingFolder(exc, Failing(exc)))
-    return Operations(root, Usage(0, 0))
-
-
-OURS = [
-    (NotFound("why"), errno.ENOENT),
-    (AccessDenied("why"), errno.EACCES),
-    (RemoteUnavailable("why"), errno.EIO),
-    (IntegrityError("why"), errno.EIO),
-    (StaleRevision("why"), errno.ESTALE),
-    (OxenfsError("why"), errno.EIO),
-]
-
-
-@pytest.mark.parametrize(("exc", "code"), OURS)
-@in_trio
-async def test_what_a_view_raises_becomes_an_errno(exc: OxenfsError, code: int) -> None:
-    handlers = failing(exc)
-    file = await find(handlers, b"bad/file")
-    folder = await find(handlers, b"worse")
-    opened = await handlers.open(file, os.O_RDONLY)
-    assert await code_of(handlers.read(opened.fh, 0, 10)) == code
-    assert await code_of(handlers.getxattr(file, b"user.oxen.hash")) == code
-    assert await code_of(handlers.listxattr(file)) == code
-    assert await code_of(handlers.opendir(folder)) == code
-    assert await code_of(handlers.lookup(folder, b"x")) == code
-    assert await code_of(handlers.listxattr(folder)) == code
-
-
-@pytest.mark.parametrize("exc", [ZeroDivisionError("a bug"), KeyError("x"), RecursionError()])
-@in_trio
-async def test_a_bug_in_a_view_is_an_input_output_error_with_a_traceback(
-    exc: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
-    handlers = failing(exc)
-    opened = await handlers.open(await find(handlers, b"bad/file"), os.O_RDONLY)
-    assert await code_of(handlers.read(opened.fh, 0, 10)) == errno.EIO
-    (record,) = caplog.records
-    assert "bug" in record.getMessage()
-    assert record.exc_info is not None
-    assert record.exc_info[1] is exc
-    assert await code_of(handlers.opendir(await find(handlers, b"worse"))) == errno.EIO
-    # And the rest lives on.
-    good = await handlers.open(await find(handlers, b"good"), os.O_RDONLY)
-    assert await handlers.read(good.fh, 0, 10) == b"fine"
-
-
-@in_trio
-async def test_why_a_read_failed_is_an_extended_attribute_and_one_line_in_the_log(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    handlers = failing(IntegrityError("chunk 3 is damaged"))
-    file = await find(handlers, b"bad/file")
-    opened = await handlers.open(file, os.O_RDONLY)
-    assert await code_of(handlers.getxattr(file, b"user.oxenfs.error")) == errno.ENODATA
-    for _ in range(3):
-        assert await code_of(handlers.read(opened.fh, 0, 10)) == errno.EIO
-    assert await handlers.getxattr(file, b"user.oxenfs.error") == b"chunk 3 is damaged"
-    (record,) = caplog.records
-    assert record.levelno == logging.ERROR
-    assert record.getMessage() == "cannot read 'bad/file': chunk 3 is damaged"
-
-
-@in_trio
-async def test_why_a_directory_cannot_be_listed_is_told_too(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    handlers = failing(IntegrityError("node 7 is damaged"))
-    folder = await find(handlers, b"worse")
-    assert await code_of(handlers.opendir(folder)) == errno.EIO
-    assert await handlers.getxattr(folder, b"user.oxenfs.error") == b"node 7 is damaged"
-    assert [record.getMessage() for record in caplog.records] == [
-        "cannot read 'worse': node 7 is damaged"
-    ]
-
-
-@in_trio
-async def test_the_error_is_listed_after_it_happened() -> None:
-    class Damaged(Failing):
-        async def xattrs(self) -> Mapping[str, bytes]:
-            return {"user.oxen.hash": b"1"}
-
-    exc = IntegrityError("why")
-    root = WithFolder(BytesFolder("r", {}, 0), b"bad", FailingFolder(exc, Damaged(exc)))
-    handlers = Operations(root, Usage(0, 0))
-    file = await find(handlers, b"bad/file")
-    assert list(await handlers.listxattr(file)) == [b"user.oxen.hash"]
-    opened = await handlers.open(file, os.O_RDONLY)
-    await code_of(handlers.read(opened.fh, 0, 10))
-    assert list(await handlers.listxattr(file)) == [b"user.oxen.hash", b"user.oxenfs.error"]
-
-
-@in_trio
-async def test_a_node_says_how_long_it_is_valid() -> None:
-    handlers = failing(NotFound("x"))
-    folder = await find(handlers, b"bad")
-    entry = await handlers.lookup(folder, b"file")
-    assert (entry.entry_timeout, entry.attr_timeout) == (2.5, 2.5)
-    other = await handlers.lookup(ROOT, b"good")
-    assert other.attr_timeout > 1000
-
-
-@in_trio
-async def test_files_left_open_are_closed_in_the_end() -> None:
-    file = Failing(NotFound("x"))
-    root = WithFolder(BytesFolder("r", {}, 0), b"bad", FailingFolder(NotFound("x"), file))
-    handlers = Operations(root, Usage(0, 0))
-    inode = await find(handlers, b"bad/file")
-    first = await handlers.open(inode, os.O_RDONLY)
-    await handlers.open(inode, os.O_RDONLY)
-    await handlers.release(first.fh)
-    assert file.closed == 1
-    handlers.close()
-    assert file.closed == 2

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Mapping
 
+from repositories import content
+
 from oxenfs.model import Change, Content, Kind, MakeDirectory, ObjectHash, Put, Remove, tree_order
 from oxenfs.remote.base import Remote, TreePlace
 from oxenfs.remote.rows import Row, rows_of
-
-from repositories import content
 
 Tree = dict[bytes, bytes | None]
 """Path to the bytes of a file, or to None for a directory. Every directory has its own item."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from repositories import AUTHOR, MTIME_NS, noise
 
 from oxenfs.errors import IsADirectory, NotADirectory, NotFound
 from oxenfs.history import commits_of, names_at, read_file
@@ -17,8 +18,6 @@ from oxenfs.remote.base import Remote, TreePlace
 from oxenfs.remote.revision import AmbiguousRevision, resolve
 from oxenfs.remote.rows import find_row, rows_of
 from oxenfs.remote.wire import DIRECTORY, VNODE, decode_node
-
-from repositories import AUTHOR, MTIME_NS, noise
 
 from .reference import files, puts, rows_below, tree_of, with_folders
 

@@ -2,69 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import lmdb
 import pytest
 import trio
 import trio.testing
 from in_trio import in_trio
-from repositories import Spy, commit, make_repository, spied
+from repositories import Spy, commit, spied
 
-from oxenfs.errors import IntegrityError, NotFound, RemoteUnavailable
+from oxenfs.errors import NotFound, RemoteUnavailable
 from oxenfs.model import ObjectHash
-from oxenfs.remote.base import Remote, TreePlace
+from oxenfs.remote.base import TreePlace
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.rows import find_row
 from oxenfs.store import metadata
 from oxenfs.store.columns import Listing
 from oxenfs.store.metadata import Metadata
 
-FILES = {b"a": b"1", b"sub/b": b"22", b"sub/deep/c": b"333", b"other/d": b"4444"}
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Iterator[LocalRemote]:
-    made = make_repository(tmp_path / "repository", FILES)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def spy(repository: LocalRemote, cache: Path) -> Iterator[tuple[Spy, Metadata]]:
-    spy, remote = spied(repository)
-    kept = Metadata(remote, cache)
-    yield spy, kept
-    kept.close()
-
-
-def node(remote: LocalRemote, path: bytes = b"") -> tuple[ObjectHash, TreePlace]:
-    """Return the id of the directory at `path` of the branch's head, and its place."""
-    head = remote.branch("main").commit
-    row = find_row(remote, head, path)
-    return remote.root(head) if row is None else row.id, TreePlace(head, path)
-
-
-def names(listing: Listing) -> list[bytes]:
-    return listing.names_between(0, listing.count)
-
-
-def listed(remote: Remote, cache: Path, id: ObjectHash, place: TreePlace) -> list[bytes]:
-    """Return the names in a directory as a new process would see them."""
-    kept = Metadata(remote, cache)
-    try:
-        return names(trio.run(kept.listing, id, place))
-    finally:
-        kept.close()
+from .listings import names, node
 
 
 @in_trio
@@ -166,89 +120,6 @@ def test_a_listing_that_is_not_there_is_not_found(spy: tuple[Spy, Metadata]) -> 
         trio.run(spy[1].listing, ObjectHash(1), TreePlace(ObjectHash(2), b""))
 
 
-def test_a_damaged_record_is_made_again(
-    repository: LocalRemote, cache: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    id, place = node(repository)
-    assert listed(repository, cache, id, place) == [b"a", b"other", b"sub"]
-    with lmdb.open(str(cache / "tree"), max_dbs=1, map_size=1 << 40) as database:
-        table = database.open_db(b"listings")
-        with database.begin(write=True) as txn:
-            ((key, value),) = list(txn.cursor(db=table))
-            # One letter of a name: nothing but the seal can tell.
-            assert value.count(b"other") == 1
-            txn.put(key, value.replace(b"other", b"othor"), db=table)
-    assert listed(repository, cache, id, place) == [b"a", b"other", b"sub"]
-    assert "made again" in caplog.text
-    caplog.clear()
-    assert listed(repository, cache, id, place) == [b"a", b"other", b"sub"]
-    assert caplog.text == ""
-
-
-def zeros(data: bytes) -> bytes:
-    return bytes(len(data))
-
-
-def garbage(data: bytes) -> bytes:
-    return b"garbage!" * (len(data) // 8)
-
-
-def no_meta(data: bytes) -> bytes:
-    return b"\xff" * 8192 + data[8192:]
-
-
-LIST = """
-import logging, sys, trio
-from pathlib import Path
-from oxenfs.model import ObjectHash
-from oxenfs.remote.base import TreePlace
-from oxenfs.remote.local.repository import open_repository
-from oxenfs.store.metadata import Metadata
-
-logging.basicConfig(level="WARNING", stream=sys.stderr)
-repository, cache, id, commit = sys.argv[1:]
-kept = Metadata(open_repository(Path(repository)), Path(cache))
-listing = trio.run(kept.listing, ObjectHash(int(id)), TreePlace(ObjectHash(int(commit)), b""))
-print(listing.names_between(0, listing.count))
-"""
-
-
-@pytest.mark.parametrize("damage", [zeros, garbage, no_meta])
-def test_a_database_that_does_not_open_is_set_aside(
-    repository: LocalRemote, cache: Path, damage: Callable[[bytes], bytes]
-) -> None:
-    id, place = node(repository)
-    assert listed(repository, cache, id, place) == [b"a", b"other", b"sub"]
-    data = cache / "tree" / "data.mdb"
-    data.write_bytes(damage(data.read_bytes()))
-    # In a process of its own: LMDB might not survive it.
-    arguments = [str(repository.layout.root), str(cache), str(id), str(place.commit)]
-    done = subprocess.run(
-        [sys.executable, "-c", LIST, *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "[b'a', b'other', b'sub']\n"
-    assert "set aside" in done.stderr
-    assert (cache / "tree.damaged" / "data.mdb").exists()
-    assert (cache / "tree" / "data.mdb").exists()
-
-
-def test_a_database_that_lost_its_tail_does_not_kill(repository: LocalRemote, cache: Path) -> None:
-    id, place = node(repository)
-    listed(repository, cache, id, place)
-    data = cache / "tree" / "data.mdb"
-    whole = data.stat().st_size
-    arguments = [str(repository.layout.root), str(cache), str(id), str(place.commit)]
-    for pages in range(1, whole // 4096):
-        with data.open("r+b") as file:
-            file.truncate(pages * 4096)
-        done = subprocess.run(
-            [sys.executable, "-c", LIST, *arguments], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, (pages, done.stderr)
-        assert done.stdout == "[b'a', b'other', b'sub']\n"
-
-
 @in_trio
 async def test_memory_holds_a_fixed_number_of_bytes(
     spy: tuple[Spy, Metadata], repository: LocalRemote, monkeypatch: pytest.MonkeyPatch
@@ -329,28 +200,3 @@ async def test_repositories_that_share_a_cache_do_not_share_listings(
         await kept.listing(id, place)
         kept.close()
     assert [spy.calls.count(id) for spy, _ in (one, other)] == [1, 1]
-
-
-@in_trio
-async def test_a_disk_that_takes_nothing_costs_only_speed(
-    spy: tuple[Spy, Metadata],
-    repository: LocalRemote,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    _, kept = spy
-
-    def full(*_: object) -> None:
-        raise IntegrityError("the disk is full")
-
-    monkeypatch.setattr(kept._env, "write", full)
-    assert names(await kept.listing(*node(repository))) == [b"a", b"other", b"sub"]
-    assert "cannot be kept" in caplog.text
-
-
-def test_quiet_when_all_is_well(
-    repository: LocalRemote, cache: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    listed(repository, cache, *node(repository))
-    assert caplog.text == ""

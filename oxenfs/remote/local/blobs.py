@@ -1,7 +1,7 @@
 """The blobs of a local repository: each stored once, under the xxh3-128 of its bytes.
 
 Blobs up to 1 MiB lie in packs, larger ones in a file each. Blobs of more than one chunk also have
-a BLAKE3 per 256 KiB chunk, so that any range can be checked without reading the rest.
+a digest (BLAKE3 and xxh3-128) per 256 KiB chunk, so that any range can be checked without the rest.
 
 Table `blobs`: hash (16 bytes LE) to u32 pack (0 = a file of its own), u64 offset, u64 size.
 Table `digests`: hash and u32 BE segment to the digests of up to 128 chunks.
@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 import secrets
 import struct
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import blake3
 import xxhash
 
 from oxenfs.errors import IntegrityError, NotFound
@@ -23,15 +23,16 @@ from oxenfs.model import CHUNK_BYTES, Content, Digest, ObjectHash, hash_text
 from oxenfs.remote.base import BlobLocation
 from oxenfs.remote.local.layout import Layout, sync_folder
 from oxenfs.remote.local.packs import PackWriter, name_of
+from oxenfs.remote.verify import DIGEST_BYTES, chunk_digest
 from oxenfs.remote.wire import little
 
 PACKED_BYTES_MAX = 1 << 20
 _ROW = struct.Struct("<IQQ")
 _SEGMENT_CHUNKS = 128
-_DIGEST_BYTES = 32
-# Keys are hashes, so every row of a batch dirties a page of its own: few large batches write less.
-_BATCH_BLOBS = 8192
-_BATCH_BYTES = 16 << 20
+# Keys are hashes, so nearly every row of a batch dirties a page of its own: few large batches write
+# less. A crash loses a batch; what a power cut may lose is bounded too.
+_BATCH_BLOBS = 32_768
+_BATCH_BYTES = 256 << 20
 
 
 class Stored(NamedTuple):
@@ -71,16 +72,16 @@ class Blobs:
         return BlobLocation(path, offset, size)
 
     def digests(self, blob: ObjectHash, first: int, count: int) -> list[Digest]:
-        """Return the BLAKE3 of `count` chunks from number `first` on."""
+        """Return the digests of `count` chunks from number `first` on."""
         found: list[Digest] = []
         key = little(blob)
         while count > 0:
             segment, at = divmod(first, _SEGMENT_CHUNKS)
             row = self._meta.get("digests", key + segment.to_bytes(4, "big")) or b""
             take = min(count, _SEGMENT_CHUNKS - at)
-            for start in range(at * _DIGEST_BYTES, (at + take) * _DIGEST_BYTES, _DIGEST_BYTES):
-                digest = row[start : start + _DIGEST_BYTES]
-                if len(digest) != _DIGEST_BYTES:
+            for start in range(at * DIGEST_BYTES, (at + take) * DIGEST_BYTES, DIGEST_BYTES):
+                digest = row[start : start + DIGEST_BYTES]
+                if len(digest) != DIGEST_BYTES:
                     raise IntegrityError(f"blob {hash_text(blob)} has no digest of chunk {first}")
                 found.append(Digest(digest))
             first += take
@@ -91,7 +92,7 @@ class Blobs:
 class BlobWriter:
     """Takes contents in. Blobs are durable and indexed after `flush`; a crash loses a batch.
 
-    Memory: one batch, 16 MiB. Use one writer from one thread.
+    Memory: some MiB of blobs, and the rows of one batch. Use one writer from one thread.
     """
 
     def __init__(self, layout: Layout, meta: Environment) -> None:
@@ -127,7 +128,7 @@ class BlobWriter:
             return
         with self._meta.write() as txn:
             # Packs that another writer indexed meanwhile hold the same bytes: either row will do.
-            for key, row in self._rows.items():
+            for key, row in sorted(self._rows.items()):
                 txn.put("blobs", key, row)
             for key, row in self._digests:
                 txn.put("digests", key, row)
@@ -148,10 +149,10 @@ class BlobWriter:
                 self._pack = PackWriter(self._layout.packs)
             offset = self._pack.append(key, content)
             if len(content) > CHUNK_BYTES:
-                digests = _chunk_digests(memoryview(content))
+                digests = chunk_digests(memoryview(content))
                 self._digests.append((key + bytes(4), b"".join(digests)))
             self._rows[key] = _ROW.pack(self._pack.number, offset, len(content))
-            if len(self._rows) >= _BATCH_BLOBS or self._pack.pending_bytes >= _BATCH_BYTES:
+            if len(self._rows) >= _BATCH_BLOBS or self._pack.unsafe_bytes >= _BATCH_BYTES:
                 self.flush()
         return Stored(ObjectHash(value), len(content), content, new)
 
@@ -169,21 +170,33 @@ class BlobWriter:
                     path.unlink()
                     return Stored(value, size, head, new=False)
                 os.fsync(target.fileno())
-            place = self._layout.blob(value)
-            place.parent.mkdir(mode=0o700, exist_ok=True)
-            path.rename(place)
-            sync_folder(place.parent)
-            sync_folder(place.parent.parent)
+            self.adopt(path, value, size, digests)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+        return Stored(value, size, head, new=True)
+
+    def adopt(self, path: Path, value: ObjectHash, size: int, digests: list[bytes]) -> None:
+        """Make a synced file of the repository's `tmp` the blob `value`; durable on return.
+
+        Args:
+            path: of the file; it is renamed.
+            value: xxh3-128 of its bytes.
+            size: in bytes.
+            digests: of each of its chunks.
+        """
+        place = self._layout.blob(value)
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        path.rename(place)
+        sync_folder(place.parent)
+        sync_folder(place.parent.parent)
+        key = little(value)
         self._rows[key] = _ROW.pack(0, 0, size)
         for segment in range(0, len(digests), _SEGMENT_CHUNKS):
             row = b"".join(digests[segment : segment + _SEGMENT_CHUNKS])
             number = segment // _SEGMENT_CHUNKS
             self._digests.append((key + number.to_bytes(4, "big"), row))
         self.flush()
-        return Stored(value, size, head, new=True)
 
     def _copy(
         self, source: BinaryIO, target: BinaryIO
@@ -195,7 +208,7 @@ class BlobWriter:
         while filled := _fill(source, self._buffer):
             block = self._buffer[:filled]
             state.update(block)
-            digests.extend(_chunk_digests(block))
+            digests.extend(chunk_digests(block))
             head = head or bytes(block)
             size += filled
             while block:
@@ -237,11 +250,9 @@ def read_at(location: BlobLocation, start: int, stop: int) -> bytes:
         raise IntegrityError(f"{location.path} cannot be read: {exc.strerror}") from exc
 
 
-def _chunk_digests(block: memoryview) -> list[bytes]:
-    return [
-        blake3.blake3(block[at : at + CHUNK_BYTES]).digest()
-        for at in range(0, len(block), CHUNK_BYTES)
-    ]
+def chunk_digests(block: memoryview) -> list[bytes]:
+    """Return the digest of each chunk in `block`, which starts at one."""
+    return [chunk_digest(block[at : at + CHUNK_BYTES]) for at in range(0, len(block), CHUNK_BYTES)]
 
 
 def _fill(source: BinaryIO, buffer: memoryview) -> int:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
-from oxenfs.errors import IntegrityError, NotFound, OxenfsError, UsageError
+from oxenfs.errors import AccessDenied, IntegrityError, NotFound, OxenfsError, UsageError
 from oxenfs.kv import Environment
 from oxenfs.model import ObjectHash, hash_text, parse_hash
 from oxenfs.remote.local.blobs import Blobs
@@ -31,6 +31,7 @@ Progress = Callable[[int, int], None]
 """Called with the number of objects and of blob bytes checked so far."""
 
 _HASH = re.compile("[0-9a-f]{1,32}")
+_DENIED = 3
 _PROBE = "import sys; from oxenfs.remote.local.check import probe; probe(sys.argv[1])"
 
 
@@ -74,6 +75,9 @@ def probe(root: str) -> None:
                     # A broken seal is told later, with the path that needs the record.
                     with contextlib.suppress(IntegrityError):
                         txn.get(table, key)
+    except AccessDenied as exc:
+        print(exc, file=sys.stderr)
+        sys.exit(_DENIED)
     except OxenfsError as exc:
         sys.exit(str(exc))
 
@@ -88,7 +92,10 @@ def _trouble_with_index(layout: Layout) -> str | None:
         name = signal.Signals(-ended.returncode).name
         return f"the index in {index} is damaged: reading it ends the process ({name})"
     lines = ended.stderr.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else f"the index in {index} cannot be read"
+    line = lines[-1] if lines else f"the index in {index} cannot be read"
+    if ended.returncode == _DENIED:
+        raise AccessDenied(line)
+    return line
 
 
 class _Check:

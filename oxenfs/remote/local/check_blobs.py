@@ -6,7 +6,6 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-import blake3
 import xxhash
 
 from oxenfs.errors import IntegrityError, NotFound
@@ -15,6 +14,7 @@ from oxenfs.model import CHUNK_BYTES, ObjectHash
 from oxenfs.remote.base import BlobLocation
 from oxenfs.remote.local.blobs import Blobs
 from oxenfs.remote.local.packs import HEADER_BYTES, header_fits
+from oxenfs.remote.verify import chunk_digest
 
 _BLOCK_CHUNKS = 4
 _CHUNKS_NAMED = 20
@@ -98,5 +98,5 @@ def _wrong_chunks(blobs: Blobs, hash: ObjectHash, first: int, block: memoryview)
     return [
         number
         for number, (chunk, digest) in enumerate(zip(chunks, digests, strict=True), first)
-        if blake3.blake3(chunk).digest() != digest
+        if chunk_digest(chunk) != digest
     ]

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import xxhash
-
 from oxenfs.errors import IntegrityError, NotFound, Unsupported
 from oxenfs.model import Commit, ObjectHash, check_name, hash_text
 from oxenfs.remote.describe import combined_hash
@@ -66,7 +64,7 @@ class TreeCheck:
         self._done = done
         self.told_blobs: set[bytes] = set()
         self._problems: list[str] = []
-        # Directory to a hash of its payload, of which each parent has a copy.
+        # Directory to a digest of its record, of which each parent has a copy.
         self._directories: dict[ObjectHash, int] = {}
         self._vnodes: dict[ObjectHash, _Totals] = {}
         self._waiting: list[tuple[Child, bytes]] = []
@@ -76,16 +74,17 @@ class TreeCheck:
         self._waiting.append((root, b""))
         while self._waiting:
             row, path = self._waiting.pop()
-            payload = xxhash.xxh3_64_intdigest(row.payload)
-            known = self._directories.get(row.hash)
-            self._directories[row.hash] = payload
-            if known is None:
-                try:
-                    self._directory(row, path, commit)
-                except (NotFound, IntegrityError) as exc:
-                    self._say(commit, path, exc)
-            elif known != payload:
-                self._say(commit, path, "its parents have different records of it")
+            try:
+                payload = decode_payload(DIRECTORY, row.payload)
+                assert isinstance(payload, DirectoryPayload)
+                known = self._directories.get(row.hash)
+                self._directories[row.hash] = _digest(payload)
+                if known is None:
+                    self._directory(row.hash, payload, path, commit)
+                elif known != _digest(payload):
+                    self._say(commit, path, "its parents have different records of it")
+            except (NotFound, IntegrityError) as exc:
+                self._say(commit, path, exc)
             yield from self._problems
             self._problems.clear()
 
@@ -100,11 +99,13 @@ class TreeCheck:
         self._done()
         return node
 
-    def _directory(self, row: Child, path: bytes, commit: Commit) -> None:
-        node = self._node(row.hash, DIRECTORY)
+    def _directory(
+        self, id: ObjectHash, record: DirectoryPayload, path: bytes, commit: Commit
+    ) -> None:
+        node = self._node(id, DIRECTORY)
         own = node.payload
         assert isinstance(own, DirectoryPayload)
-        if own != decode_payload(DIRECTORY, row.payload):
+        if own != record:
             self._say(commit, path, "its own record is not the one that its parent has")
         if own.last_commit not in self._commits:
             self._say(commit, path, f"its last commit {hash_text(own.last_commit)} is missing")
@@ -186,3 +187,9 @@ class TreeCheck:
         if problem is not None:
             self.told_blobs.add(key)
             self._say(commit, path, f"blob {hash_text(file.hash)} {problem}")
+
+
+def _digest(record: DirectoryPayload) -> int:
+    # The official client writes maps in any order.
+    counts, sizes = frozenset(record.counts.items()), frozenset(record.sizes.items())
+    return hash((*record[:-2], counts, sizes))

@@ -1,7 +1,7 @@
 """Where things lie in the folder of a local repository.
 
 config.toml        format, uuid, default branch, vnode size
-meta/              LMDB: nodes, refs, commits, blobs, digests
+meta/              LMDB: nodes, refs, commits, blobs, digests; workspaces, staged, dir_hashes
 packs/00000001     small blobs one after the other (`oxenfs.remote.local.packs`)
 blobs/ab/cd...     larger blobs, a file each, named by the padded hash
 tmp/               files that are being written; anything here may be removed by the next writer
@@ -10,10 +10,13 @@ lock               flock held while a branch moves
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import tomllib
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +25,17 @@ from oxenfs.kv import Environment, open_environment
 from oxenfs.model import ObjectHash
 
 FORMAT = "oxenfs local repository 1"
-TABLES = ("nodes", "refs", "commits", "blobs", "digests")
+TABLES = (
+    "nodes",
+    "refs",
+    "commits",
+    "blobs",
+    "digests",
+    # What a server keeps: staging areas, and what pushing clients sent along with commits.
+    "workspaces",
+    "staged",
+    "dir_hashes",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,19 @@ class Layout:
         """Return the file of a large blob."""
         text = format(hash, "032x")
         return self.root / "blobs" / text[:2] / text[2:]
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the repository against others who move branches, threads and processes alike.
+
+        The kernel lets go if we are killed.
+        """
+        fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
 
     def open_meta(self, *, create: bool = False) -> Environment:
         """Open the repository's index; raise `IntegrityError` if it is missing or damaged."""

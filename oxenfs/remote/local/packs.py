@@ -19,13 +19,18 @@ from oxenfs.remote.local.layout import sync_folder
 PACK_BYTES_MAX = 4 << 30
 """A pack is not begun to be appended to from this size on."""
 
+_PENDING_BYTES_MAX = 4 << 20
 _HEADER = struct.Struct("<4sI16s")
 _MAGIC = b"OXPK"
 HEADER_BYTES = _HEADER.size
 
 
 class PackWriter:
-    """Appends to one pack. Buffered: nothing is on disk before `flush`."""
+    """Appends to one pack. Buffered: nothing is safe on disk before `flush`.
+
+    Attributes:
+        unsafe_bytes: how much a power cut would lose.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Take the first pack that is not full and that nobody else writes to."""
@@ -47,11 +52,7 @@ class PackWriter:
         self._folder = folder
         self._end = os.lseek(fd, 0, os.SEEK_END)
         self._name_is_safe = self._end > 0
-
-    @property
-    def pending_bytes(self) -> int:
-        """How much waits for `flush`."""
-        return self._pending_bytes
+        self.unsafe_bytes = 0
 
     def append(self, hash_le: bytes, content: bytes) -> int:
         """Queue a blob; return the offset that its first byte will have in the pack."""
@@ -59,21 +60,28 @@ class PackWriter:
         self._pending.append(_HEADER.pack(_MAGIC, len(content), hash_le))
         self._pending.append(content)
         self._pending_bytes += HEADER_BYTES + len(content)
+        self.unsafe_bytes += HEADER_BYTES + len(content)
+        if self._pending_bytes >= _PENDING_BYTES_MAX:
+            self._write()
         return offset
 
     def flush(self) -> None:
         """Write what is queued and wait for the disk. After an error the writer is of no use."""
-        if not self._pending:
+        if not self.unsafe_bytes:
             return
+        self._write()
+        os.fdatasync(self._fd)
+        if not self._name_is_safe:
+            sync_folder(self._folder)
+            self._name_is_safe = True
+        self.unsafe_bytes = 0
+
+    def _write(self) -> None:
         block = memoryview(b"".join(self._pending))
         while block:
             written = os.pwrite(self._fd, block, self._end)
             self._end += written
             block = block[written:]
-        os.fdatasync(self._fd)
-        if not self._name_is_safe:
-            sync_folder(self._folder)
-            self._name_is_safe = True
         self._pending.clear()
         self._pending_bytes = 0
 

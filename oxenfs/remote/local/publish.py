@@ -8,8 +8,6 @@ the new commit; blobs that got in are found by the next try.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -21,7 +19,7 @@ from oxenfs.errors import (
     SourceChanged,
     UsageError,
 )
-from oxenfs.kv import Environment
+from oxenfs.kv import Environment, Transaction
 from oxenfs.model import (
     Author,
     Change,
@@ -30,10 +28,9 @@ from oxenfs.model import (
     ObjectHash,
     Published,
     Put,
-    check_name,
-    tree_order,
 )
 from oxenfs.remote.base import RawNode
+from oxenfs.remote.changes import checked, refuse_conflicts
 from oxenfs.remote.describe import combined_hash, describe
 from oxenfs.remote.local.blobs import BlobWriter
 from oxenfs.remote.local.conflicts import conflicts
@@ -50,8 +47,10 @@ from oxenfs.remote.local.refs import (
 from oxenfs.remote.local.spool import Op, Record, Spool
 from oxenfs.remote.wire import COMMIT, Child, FilePayload, commit_id, encode_node, encode_payload
 
-_CONFLICTS_NAMED = 1000
 _SECOND_NS = 1_000_000_000
+
+Along = Callable[[Transaction, ObjectHash], None]
+"""Writes what belongs together with a new commit; gets the transaction and the commit's id."""
 
 
 class Publisher:
@@ -76,38 +75,77 @@ class Publisher:
         """See `oxenfs.remote.base.Remote.publish`; `root_of` gives a commit's root directory."""
         check_branch_name(branch)
         _check_text(message, author)
-        base_root = root_of(base)
+        # A base that is not there is told before anything is read.
+        root_of(base)
         with self._spool() as spool:
             files, size = self._store(changes, spool)
-            with self._held():
-                head = self._head(branch)
-                start = base if head is None else head
-                found = conflicts(self._nodes, base_root, root_of(start), spool.records())
-                self._refuse(branch, found)
-                commit, changed = self._commit(branch, head, start, spool, message, author, root_of)
+            commit, changed = self._apply(branch, base, spool, message, author, root_of)
         return Published(commit, branch, changed, files, size)
+
+    def publish_stored(
+        self,
+        branch: str,
+        base: ObjectHash | None,
+        records: Iterable[Record],
+        message: str,
+        author: Author,
+        root_of: Callable[[ObjectHash], ObjectHash],
+        along: Along | None = None,
+    ) -> ObjectHash:
+        """Commit changes whose blobs are stored already; return the new commit's id.
+
+        Args:
+            branch: as in `publish`.
+            base: None for the first commit of a repository: `branch` must not exist then.
+            records: in tree order, with names that were checked.
+            message: as in `publish`.
+            author: as in `publish`.
+            root_of: gives a commit's root directory.
+            along: writes more in the transaction that moves the branch.
+
+        Raises:
+            Conflict: as `publish`; without paths if the branch exists and `base` is None.
+            NothingToPublish: the head already has all of it.
+        """
+        check_branch_name(branch)
+        _check_text(message, author)
+        with self._spool() as spool:
+            for record in records:
+                spool.add(record)
+            return self._apply(branch, base, spool, message, author, root_of, along)[0]
+
+    def _apply(
+        self,
+        branch: str,
+        base: ObjectHash | None,
+        spool: Spool,
+        message: str,
+        author: Author,
+        root_of: Callable[[ObjectHash], ObjectHash],
+        along: Along | None = None,
+    ) -> tuple[ObjectHash, int]:
+        with self._layout.held():
+            head = self._head(branch)
+            start = base if head is None else head
+            if base is None and head is not None:
+                raise Conflict(f"branch {branch} exists already")
+            if base is not None and start is not None:
+                found = conflicts(self._nodes, root_of(base), root_of(start), spool.records())
+                refuse_conflicts(branch, found)
+            return self._commit(branch, head, start, spool, message, author, root_of, along)
 
     def first_commit(self, branch: str, message: str, author: Author) -> ObjectHash:
         """Make a commit without parents and without files, and `branch` at it."""
         check_branch_name(branch)
         _check_text(message, author)
-        with self._spool() as spool, self._held():
+        with self._spool() as spool, self._layout.held():
             return self._commit(branch, None, None, spool, message, author, lambda id: id)[0]
 
     def _store(self, changes: Iterable[Change], spool: Spool) -> tuple[int, int]:
         writer = BlobWriter(self._layout, self._meta)
         files = size = 0
-        last: list[bytes] = []
         try:
-            for change in changes:
-                components = tree_order(change.path)
-                if components[:-1] != last[:-1]:
-                    for component in components[:-1]:
-                        check_name(component)
-                check_name(components[-1])
-                if components < last:
-                    raise ValueError(f"changes are not in tree order: {change.path!r}")
-                last = components
+            for change in checked(changes):
                 if isinstance(change, Put):
                     stored = writer.add(change.content)
                     if stored.size != change.content.size:
@@ -115,7 +153,7 @@ class Publisher:
                             f"{change.path.decode()!r} has {stored.size} bytes and not "
                             f"{change.content.size}; nothing was committed"
                         )
-                    name = components[-1].decode()
+                    name = change.path.rpartition(b"/")[2].decode()
                     whole = len(stored.head) == stored.size
                     about = describe(name, stored.head, whole)
                     file = FilePayload(
@@ -151,6 +189,7 @@ class Publisher:
         message: str,
         author: Author,
         root_of: Callable[[ObjectHash], ObjectHash],
+        along: Along | None = None,
     ) -> tuple[ObjectHash, int]:
         parents = () if start is None else (start,)
         timestamp_ns = time.time_ns()
@@ -170,6 +209,8 @@ class Publisher:
             put_commit(txn, commit)
             if not move_branch(txn, branch, head, id):
                 raise Conflict(f"branch {branch} moved while it was held; try again")
+            if along is not None:
+                along(txn, id)
         return id, builder.changed_paths
 
     def _head(self, branch: str) -> ObjectHash | None:
@@ -177,21 +218,6 @@ class Publisher:
             return self._refs.branch(branch).commit
         except NotFound:
             return None
-
-    def _refuse(self, branch: str, found: Iterator[bytes]) -> None:
-        paths = []
-        for path in found:
-            paths.append(path)
-            if len(paths) == _CONFLICTS_NAMED:
-                break
-        if paths:
-            shown = ", ".join(path.decode("utf-8", "replace") for path in paths[:5])
-            more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
-            raise Conflict(
-                f"branch {branch} moved, and these were changed there too: {shown}{more}; "
-                "nothing was committed",
-                tuple(paths),
-            )
 
     @contextlib.contextmanager
     def _spool(self) -> Iterator[Spool]:
@@ -201,16 +227,6 @@ class Publisher:
                 yield spool
         except OSError as exc:
             raise OxenfsError(f"cannot write to the repository {self._layout.root}: {exc}") from exc
-
-    @contextlib.contextmanager
-    def _held(self) -> Iterator[None]:
-        """Hold the repository against other publishers; the kernel lets go if we are killed."""
-        fd = os.open(self._layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
 
 def _check_text(message: str, author: Author) -> None:

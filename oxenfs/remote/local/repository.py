@@ -9,7 +9,7 @@ from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.kv import Environment
 from oxenfs.model import CHUNK_BYTES, Author, Branch, Change, Commit, Digest, ObjectHash, Published
 from oxenfs.model import hash_text as text
-from oxenfs.remote.base import BlobLocation, DirectoryNodes, RawNode, TreePlace
+from oxenfs.remote.base import BlobLocation, BlobPlace, DirectoryNodes, RawNode, TreePlace
 from oxenfs.remote.local.blobs import Blobs, read_at
 from oxenfs.remote.local.layout import Layout, finish, make_layout, read_layout
 from oxenfs.remote.local.nodes import Nodes
@@ -80,14 +80,18 @@ class LocalRemote:
         return self._blobs.locate(blob)
 
     def digests(self, blob: ObjectHash, first: int, count: int) -> list[Digest]:
-        """Return the BLAKE3 of `count` chunks from number `first` on."""
+        """Return the digests of `count` chunks from number `first` on."""
         return self._blobs.digests(blob, first, count)
 
-    def read(self, blob: ObjectHash, offset: int, size: int) -> bytes:
+    def read(
+        self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
+    ) -> bytes:
         """Return exactly `size` verified bytes of `blob` from `offset` on."""
         location = self.locate(blob)
         if size < 0 or offset < 0 or offset + size > location.size:
             raise NotFound(f"blob {text(blob)} ends at {location.size}")
+        if not size and location.size:
+            return b""
         start, stop = chunk_range(location.size, offset, offset + size)
         data = read_at(location, start, stop)
         if len(data) < stop - start:
@@ -111,6 +115,21 @@ class LocalRemote:
         """Let go of the index."""
         self._meta.close()
 
+    @property
+    def meta(self) -> Environment:
+        """The index, for the other modules of this package."""
+        return self._meta
+
+    @property
+    def nodes(self) -> Nodes:
+        """The Merkle nodes."""
+        return self._nodes
+
+    @property
+    def publisher(self) -> Publisher:
+        """What makes commits here."""
+        return Publisher(self.layout, self._meta, self._nodes, self._refs)
+
     def _begin(self, author: Author) -> None:
         publisher = Publisher(self.layout, self._meta, self._nodes, self._refs)
         publisher.first_commit(self.layout.default_branch, "Initialized repository", author)
@@ -126,6 +145,14 @@ def create(
     layout = make_layout(path, default_branch=default_branch, vnode_size=vnode_size)
     remote = LocalRemote(layout, layout.open_meta(create=True))
     remote._begin(author)
+    finish(layout)
+    return remote
+
+
+def create_empty(path: Path) -> LocalRemote:
+    """Make a repository without any branch or commit, for a first push; otherwise as `create`."""
+    layout = make_layout(path)
+    remote = LocalRemote(layout, layout.open_meta(create=True))
     finish(layout)
     return remote
 

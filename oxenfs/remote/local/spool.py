@@ -49,32 +49,54 @@ class Spool:
 
     def add(self, record: Record) -> None:
         """Append a record."""
-        fields: Any = None
-        if (file := record.file) is not None:
-            fields = (
-                file.name,
-                None if file.metadata_hash is None else file.metadata_hash.to_bytes(16, "big"),
-                file.hash.to_bytes(16, "big"),
-                file.combined.to_bytes(16, "big"),
-                file.size,
-                file.mtime_ns,
-                file.data_type,
-                file.metadata,
-                file.mime_type,
-                file.extension,
-            )
-        self._file.write(self._packer.pack((int(record.op), record.path, fields)))
+        self._file.write(self._packer.pack(_fields(record)))
         self.count += 1
 
     def records(self) -> Iterator[Record]:
         """Yield all records from the first one on; may be called again when it is through."""
         self._file.seek(0)
-        for op, path, fields in msgpack.Unpacker(self._file, max_buffer_size=1 << 24):
-            yield Record(Op(op), path, None if fields is None else _file(*fields))
+        for fields in msgpack.Unpacker(self._file, max_buffer_size=1 << 24):
+            yield _record(*fields)
 
     def close(self) -> None:
         """Drop the file."""
         self._file.close()
+
+
+def pack_record(record: Record) -> bytes:
+    """Return a record as bytes, for `unpack_record`."""
+    packed: bytes = msgpack.packb(_fields(record))
+    return packed
+
+
+def unpack_record(raw: bytes) -> Record:
+    """Return the record in `raw`."""
+    return _record(*msgpack.unpackb(raw))
+
+
+def _fields(record: Record) -> tuple[int, bytes, Any]:
+    if (file := record.file) is None:
+        return int(record.op), record.path, None
+    return (
+        int(record.op),
+        record.path,
+        (
+            file.name,
+            None if file.metadata_hash is None else file.metadata_hash.to_bytes(16, "big"),
+            file.hash.to_bytes(16, "big"),
+            file.combined.to_bytes(16, "big"),
+            file.size,
+            file.mtime_ns,
+            file.data_type,
+            file.metadata,
+            file.mime_type,
+            file.extension,
+        ),
+    )
+
+
+def _record(op: int, path: bytes, fields: Any) -> Record:
+    return Record(Op(op), path, None if fields is None else _file(*fields))
 
 
 def _file(

@@ -1,0 +1,1 @@
+"""A repository on a hub or an oxen-server, over HTTP."""

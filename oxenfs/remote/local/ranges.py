@@ -1,0 +1,143 @@
+"""Which nodes a client gets: of a commit with all its history, of a range, of parts of a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from oxenfs.errors import NotFound
+from oxenfs.model import Commit, Kind, ObjectHash
+from oxenfs.remote.base import RawNode, TreePlace
+from oxenfs.remote.local.repository import LocalRemote
+from oxenfs.remote.rows import Row, rows_of
+from oxenfs.remote.wire import DIRECTORY, VNODE, children_of
+
+
+def commits_between(remote: LocalRemote, base: ObjectHash, head: ObjectHash) -> list[Commit]:
+    """Return the ancestors of `head`, itself included, that are not ancestors of `base`.
+
+    Newest first. Raise `NotFound` if one of both is no commit.
+    """
+    old = {commit.id for commit in remote.history(base)}
+    return [commit for commit in remote.history(head) if commit.id not in old]
+
+
+def history_nodes(remote: LocalRemote, head: ObjectHash) -> Iterator[RawNode]:
+    """Yield all nodes of `head` and all its ancestors, each once."""
+    seen: set[ObjectHash] = set()
+    for commit in remote.history(head):
+        yield remote.nodes.get(commit.id)
+        yield from remote.nodes.below(remote.root(commit.id), seen)
+
+
+def range_nodes(remote: LocalRemote, base: ObjectHash, head: ObjectHash) -> Iterator[RawNode]:
+    """Yield the nodes that commits after `base`, up to `head`, have and `base` has not."""
+    seen = {node.id for node in remote.tree(base)}
+    for commit in commits_between(remote, base, head):
+        yield remote.nodes.get(commit.id)
+        yield from remote.nodes.below(remote.root(commit.id), seen)
+
+
+def all_nodes(remote: LocalRemote) -> Iterator[RawNode]:
+    """Yield the nodes of all branches with their history, each once."""
+    seen: set[ObjectHash] = set()
+    commits: set[ObjectHash] = set()
+    for branch in remote.branches():
+        for commit in remote.history(branch.commit):
+            if commit.id not in commits:
+                commits.add(commit.id)
+                yield remote.nodes.get(commit.id)
+                yield from remote.nodes.below(remote.root(commit.id), seen)
+
+
+def subtree_nodes(
+    remote: LocalRemote,
+    commit: ObjectHash,
+    paths: Iterable[bytes],
+    depth: int | None,
+    *,
+    parents: bool,
+) -> Iterator[RawNode]:
+    """Yield the commit's node, and those of some of its directories with what is in them.
+
+    Args:
+        remote: where.
+        commit: of which commit.
+        paths: of directories; what is not there, or is a file, is passed over.
+        depth: 0: the directory and its vnodes; 1: those of its directories without their vnodes
+            as well; 2: with; and so on. None: everything.
+        parents: whether the nodes on the way to a path come, too.
+    """
+    yield remote.nodes.get(commit)
+    seen: set[ObjectHash] = set()
+    for path in paths:
+        way, found = _walk(remote, commit, path)
+        for id in way if parents else ():
+            for node in _one(remote, id):
+                if node.id not in seen:
+                    seen.add(node.id)
+                    yield node
+        if found is not None:
+            # What came on the way as a single directory may be a subtree now.
+            seen.discard(found)
+            yield from _below(remote, found, depth, seen)
+
+
+def row_at(remote: LocalRemote, commit: ObjectHash, path: bytes) -> Row | None:
+    """Return the entry at `path`, None for the root; raise `NotFound`, also below a file."""
+    return _find(remote, commit, path)[1]
+
+
+def _find(
+    remote: LocalRemote, commit: ObjectHash, path: bytes
+) -> tuple[list[ObjectHash], Row | None]:
+    way = [remote.root(commit)]
+    row: Row | None = None
+    for name in [part for part in path.split(b"/") if part]:
+        if row is not None and row.kind != Kind.DIRECTORY:
+            raise NotFound(f"{path!r} goes on below a file")
+        if row is not None:
+            way.append(row.id)
+        rows = rows_of(remote.directory(way[-1], TreePlace(commit, b"")))
+        row = next((row for row in rows if row.name == name), None)
+        if row is None:
+            raise NotFound(f"no {path!r}")
+    return way, row
+
+
+def _walk(
+    remote: LocalRemote, commit: ObjectHash, path: bytes
+) -> tuple[list[ObjectHash], ObjectHash | None]:
+    """Return the directories on the way to `path`, and the one there if there is one."""
+    try:
+        way, row = _find(remote, commit, path)
+    except NotFound:
+        return [], None
+    if row is None:
+        return [], way[0]
+    return way, row.id if row.kind == Kind.DIRECTORY else None
+
+
+def _one(remote: LocalRemote, directory: ObjectHash) -> Iterator[RawNode]:
+    nodes = remote.nodes.directory(directory)
+    yield nodes.directory
+    yield from nodes.vnodes
+
+
+def _below(
+    remote: LocalRemote, root: ObjectHash, depth: int | None, seen: set[ObjectHash]
+) -> Iterator[RawNode]:
+    waiting = [(root, 0)]
+    while waiting:
+        id, level = waiting.pop()
+        if id in seen:
+            continue
+        seen.add(id)
+        node = remote.nodes.get(id)
+        yield node
+        for child in children_of(node):
+            # A vnode has the level of its directory; the server counts it one deeper, except for
+            # that of the first directory.
+            if child.type == VNODE and (depth is None or not level or level < depth):
+                waiting.append((child.hash, level))
+            elif child.type == DIRECTORY and (depth is None or level < depth):
+                waiting.append((child.hash, level + 1))

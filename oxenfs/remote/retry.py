@@ -1,0 +1,136 @@
+"""A remote that tries again what may work the next time: a decorator around any remote.
+
+Only questions are asked again, never `publish`, which may have happened although its answer was
+lost. Iterators are not resumed: whoever reads a tree or a history decides.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from oxenfs.errors import Busy, IntegrityError, RemoteUnavailable
+from oxenfs.model import Author, Branch, Change, Commit, ObjectHash, Published
+from oxenfs.remote.base import BlobPlace, DirectoryNodes, RawNode, Remote, TreePlace
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long.
+
+    Attributes:
+        tries: calls in all.
+        deadline_s: no new try begins after this.
+        first_wait_s: before the second try; doubled each time, with up to half as much at random.
+    """
+
+    tries: int = 4
+    deadline_s: float = 30.0
+    first_wait_s: float = 0.2
+
+
+class Retrying:
+    """Repeats calls that failed for a reason that may pass, with growing pauses.
+
+    A damaged answer is asked for once more: it may have been damaged on the way.
+    """
+
+    def __init__(
+        self,
+        inner: Remote,
+        patience: Patience | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Ask `inner`."""
+        self._inner = inner
+        self._patience = patience or Patience()
+        self._sleep = sleep
+        self.key = inner.key
+        self.address = inner.address
+        self.retries = 0
+
+    def branches(self) -> list[Branch]:
+        """Return all branches, sorted by name."""
+        return self._again(self._inner.branches)
+
+    def branch(self, name: str) -> Branch:
+        """Return the branch called exactly `name`; raise `NotFound`."""
+        return self._again(lambda: self._inner.branch(name))
+
+    def default_branch(self) -> Branch:
+        """Return the default branch; raise `NotFound`."""
+        return self._again(self._inner.default_branch)
+
+    def commit(self, commit: ObjectHash) -> Commit:
+        """Return a commit by its full id; raise `NotFound`."""
+        return self._again(lambda: self._inner.commit(commit))
+
+    def commits_with_prefix(self, prefix: str, limit: int) -> list[ObjectHash]:
+        """Return up to `limit` commit ids whose text starts with `prefix`."""
+        return self._again(lambda: self._inner.commits_with_prefix(prefix, limit))
+
+    def history(self, head: ObjectHash) -> Iterator[Commit]:
+        """Yield `head` and its ancestors; not repeated."""
+        return self._inner.history(head)
+
+    def root(self, commit: ObjectHash) -> ObjectHash:
+        """Return the id of the root directory of `commit`; raise `NotFound`."""
+        return self._again(lambda: self._inner.root(commit))
+
+    def directory(self, directory: ObjectHash, place: TreePlace) -> DirectoryNodes:
+        """Return what lists the directory with that node id; raise `NotFound`."""
+        return self._again(lambda: self._inner.directory(directory, place))
+
+    def tree(self, commit: ObjectHash) -> Iterator[RawNode]:
+        """Yield the directory and vnode nodes of `commit`; not repeated."""
+        return self._inner.tree(commit)
+
+    def read(
+        self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
+    ) -> bytes:
+        """Return exactly `size` bytes of `blob` from `offset` on."""
+        return self._again(lambda: self._inner.read(blob, offset, size, place))
+
+    def publish(
+        self,
+        branch: str,
+        base: ObjectHash,
+        changes: Iterable[Change],
+        message: str,
+        author: Author,
+    ) -> Published:
+        """Commit `changes` to `branch`; not repeated."""
+        return self._inner.publish(branch, base, changes, message, author)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._inner.close()
+
+    def _again(self, call: Callable[[], T]) -> T:
+        started = time.monotonic()
+        pause = self._patience.first_wait_s
+        left = self._patience.tries
+        damaged = False
+        while True:
+            left -= 1
+            try:
+                return call()
+            except (RemoteUnavailable, IntegrityError) as exc:
+                if isinstance(exc, IntegrityError):
+                    if damaged:
+                        raise
+                    damaged = True
+                wait = pause * (1 + random.random() / 2)
+                if isinstance(exc, Busy):
+                    wait = max(wait, exc.retry_after_s)
+                elapsed = time.monotonic() - started
+                if not left or elapsed + wait > self._patience.deadline_s:
+                    raise
+            self.retries += 1
+            self._sleep(wait)
+            pause *= 2
