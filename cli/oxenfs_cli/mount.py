@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oxenfs_cli.output import print_text, printable
+from oxenfs_cli.server_options import insecure, seconds
 
 if TYPE_CHECKING:
     from oxenfs.mount.daemon import Started
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
     help="Where trees are kept between mounts (default: $XDG_CACHE_HOME/oxenfs).",
 )
 @click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="SECONDS",
+    callback=seconds,
+    default="30s",
+    help="How long a server may be silent before a read fails (default: 30s).",
+)
+@insecure
+@click.option(
     "--allow-other",
     is_flag=True,
     help="Let other users in too; for an ordinary user, fuse.conf must have user_allow_other.",
@@ -37,6 +47,8 @@ def command(
     address: str,
     directory: Path,
     cache_dir: Path | None,
+    timeout_s: float,
+    insecure: bool,
     allow_other: bool,
     foreground: bool,
     verbose: bool,
@@ -53,7 +65,8 @@ def command(
 
     # Absolute from here on: the process that serves has `/` as its current folder.
     cache = cache_dir.expanduser().absolute() if cache_dir else places.cache_dir()
-    build = _builder(Plan(address=parse(address), cache_dir=cache))
+    plan = Plan(address=parse(address), cache_dir=cache, insecure=insecure, timeout_s=timeout_s)
+    build = _builder(plan)
     options = Options(allow_other=allow_other)
     if foreground:
         daemon.run(directory, build, options, lambda started: _print(started, verbose))
@@ -70,7 +83,8 @@ def _builder(plan: Plan) -> Build:
 
         built = stack.build(plan)
         usage = Usage(built.facts.size_bytes, built.facts.files)
-        return Served(Operations(built.root, usage), built.facts, built.close)
+        operations = Operations(built.root, usage, built.background)
+        return Served(operations, built.facts, built.close)
 
     return build
 

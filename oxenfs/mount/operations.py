@@ -14,7 +14,7 @@ import math
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 import pyfuse3
@@ -93,12 +93,24 @@ class Operations(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, root: Directory, usage: Usage) -> None:
-        """Serve `root`; `on_ready` is called when the kernel has said hello."""
+    def __init__(
+        self,
+        root: Directory,
+        usage: Usage,
+        background: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Serve `root`; `on_ready` is called when the kernel has said hello.
+
+        Args:
+            root: what to show.
+            usage: what `df` shows.
+            background: runs beside, in the daemon's nursery.
+        """
         super().__init__()
         self.on_ready: Callable[[], None] = lambda: None
         self._inodes = Inodes(root)
         self._usage = usage
+        self._background = background
         self._files: Handles[_OpenFile] = Handles()
         self._directories: Handles[_OpenDirectory] = Handles()
         self._errors: OrderedDict[Inode, str] = OrderedDict()
@@ -114,7 +126,9 @@ class Operations(pyfuse3.Operations):
         self.on_ready()
 
     def attach(self, nursery: trio.Nursery) -> None:
-        """Take the daemon's nursery; a read-only commit has no tasks of its own."""
+        """Take the daemon's nursery, for what runs in the background."""
+        if self._background is not None:
+            nursery.start_soon(self._background)
 
     def close(self) -> None:
         """Close what programs left open."""

@@ -10,7 +10,6 @@ import msgpack
 from oxenfs.errors import IntegrityError, NotADirectory, NotFound
 from oxenfs.model import NAME_BYTES_MAX, Kind, ObjectHash, hash_text
 from oxenfs.remote.base import DirectoryNodes, Remote, TreePlace
-from oxenfs.remote.describe import kind_of
 from oxenfs.remote.wire import DIRECTORY, LENGTH_MAX, VERSION, VNODE
 
 log = logging.getLogger(__name__)
@@ -18,6 +17,9 @@ log = logging.getLogger(__name__)
 _VERSION = VERSION.encode()
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, OverflowError, msgpack.UnpackException)
 _SIZE_MAX = 1 << 63
+_BINARY = int(Kind.BINARY)
+# Plain numbers: they are compared and stored a million times.
+_KINDS = {kind.name.lower().encode(): int(kind) for kind in Kind if kind is not Kind.DIRECTORY}
 
 
 class Row(NamedTuple):
@@ -77,7 +79,7 @@ def rows_of(nodes: DirectoryNodes) -> list[Row]:
                 max_map_len=most,
             )
             unpacker.feed(vnode.children)
-            rows.extend([_row(item[0][_VERSION]) for item in unpacker])
+            rows += _rows(unpacker)
             if unpacker.tell() != len(vnode.children):
                 raise ValueError("a vnode ends within an entry")
     except _DAMAGE as exc:
@@ -110,25 +112,52 @@ def find_row(remote: Remote, commit: ObjectHash, path: bytes) -> Row | None:
     return row
 
 
-def _row(fields: tuple[object, ...]) -> Row:
-    if fields[0] == b"File":
-        _, name, _, hash, _, size, commit, seconds, ns, data_type, *_ = fields
-        if not type(size) is type(seconds) is type(ns) is int:
-            raise ValueError("a size or time is not a number")
-        kind = int(kind_of(data_type))  # type: ignore[arg-type]
-        mtime_ns = seconds * 1_000_000_000 + ns
-    elif fields[0] == b"Dir":
-        _, name, hash, _, _, commit, *_ = fields
-        kind = size = mtime_ns = 0
-    else:
-        raise ValueError(f"an entry of type {fields[0]!r}")
-    if not type(name) is type(hash) is type(commit) is bytes:
-        raise ValueError("a name or hash is not bytes")
-    if len(hash) != 16 or len(commit) != 16 or not 0 <= size < _SIZE_MAX:
-        raise ValueError("a hash or size is out of range")
-    if not -_SIZE_MAX <= mtime_ns < _SIZE_MAX:
-        mtime_ns = 0
-    return Row(name, kind, hash, size, mtime_ns, commit)
+def _rows(unpacker: msgpack.Unpacker) -> list[Row]:
+    """Return the entries of one vnode as they come, with every field of the right type and range.
+
+    Fields are checked a column at a time: that costs a fifth of checking each entry.
+    """
+    make = tuple.__new__
+    rows: list[Row] = []
+    add = rows.append
+    kind_of = _KINDS.get
+    for item in unpacker:
+        fields = item[0][_VERSION]
+        if fields[0] == b"File":
+            seconds = fields[7]
+            if type(seconds) is not int:
+                # Before the product, which of a string would take gigabytes.
+                raise ValueError("a time is not a number")
+            mtime_ns = seconds * 1_000_000_000 + fields[8]
+            kind = kind_of(fields[9], _BINARY)
+            add(make(Row, (fields[1], kind, fields[3], fields[5], mtime_ns, fields[6])))
+        elif fields[0] == b"Dir":
+            add(make(Row, (fields[1], 0, fields[2], 0, 0, fields[5])))
+        else:
+            raise ValueError(f"an entry of type {fields[0]!r:.40}")
+    if not rows:
+        return rows
+    names, _, hashes, sizes, mtimes, commits = zip(*rows, strict=True)
+    for column, wanted in (
+        (names, bytes),
+        (hashes, bytes),
+        (commits, bytes),
+        (sizes, int),
+        (mtimes, int),
+    ):
+        if set(map(type, column)) != {wanted}:
+            raise ValueError(f"a field that is not {wanted.__name__}")
+    if set(map(len, hashes)) != {16} or set(map(len, commits)) != {16}:
+        raise ValueError("a hash is not 16 bytes")
+    if min(sizes) < 0 or max(sizes) >= _SIZE_MAX:
+        raise ValueError("a size is out of range")
+    if min(mtimes) < -_SIZE_MAX or max(mtimes) >= _SIZE_MAX:
+        return [row if -_SIZE_MAX <= row.mtime_ns < _SIZE_MAX else _undated(row) for row in rows]
+    return rows
+
+
+def _undated(row: Row) -> Row:
+    return row._replace(mtime_ns=0)
 
 
 def _names_are_fine(rows: list[Row]) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import trio
 
-from oxenfs.errors import OxenfsError
+from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.model import ObjectHash
 from oxenfs.remote.base import BlobPlace, Remote
 
@@ -21,7 +21,8 @@ PIECE_BYTES = 1 << 20
 KEPT_BYTES = 64 << 20
 _THREADS = 16
 
-_Key = tuple[ObjectHash, int]
+# The size is part of it: two files may claim one hash, and only one of them be right.
+_Key = tuple[ObjectHash, int, int]
 
 
 class _Flight:
@@ -30,7 +31,7 @@ class _Flight:
     def __init__(self) -> None:
         self.done = trio.Event()
         self.data: bytes | None = None
-        self.error: OxenfsError | None = None
+        self.error: Exception | None = None
 
 
 class FetchedBlobs:
@@ -63,7 +64,7 @@ class FetchedBlobs:
             RemoteUnavailable: no answer within the remote's deadline.
             IntegrityError: not the bytes of the blob.
         """
-        key = (blob, number)
+        key = (blob, number, place.size)
         while True:
             data = self._kept.get(key)
             if data is not None:
@@ -80,7 +81,7 @@ class FetchedBlobs:
 
     async def _fetch(self, key: _Key, place: BlobPlace) -> bytes:
         flight = self._flights[key] = _Flight()
-        blob, number = key
+        blob, number, _ = key
         offset = number * PIECE_BYTES
         size = min(PIECE_BYTES, place.size - offset)
         try:
@@ -96,7 +97,11 @@ class FetchedBlobs:
             )
             self._keep(key, flight.data)
             return flight.data
-        except OxenfsError as exc:
+        except NotFound as exc:
+            # Not `NotFound`: the file is there, its bytes are lost.
+            flight.error = IntegrityError(str(exc))
+            raise flight.error from exc
+        except Exception as exc:
             flight.error = exc
             raise
         finally:

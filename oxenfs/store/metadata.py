@@ -1,33 +1,28 @@
 """Listings and commits, kept for ever: what never changes is fetched and decoded once.
 
-A directory's columns are kept by repository and node id: equal ids mean equal subtrees, so commits
-share what they have in common. Records are copied out of the database and checked when they are
-loaded; the last ones used stay in memory, up to a fixed number of bytes.
+A directory's columns are kept by repository and node id (`oxenfs.store.records`): equal ids mean
+equal subtrees, so commits share what they have in common. Records are copied out of the database
+and checked when they are loaded; the last ones used stay in memory, up to a number of bytes.
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 
-import blake3
 import trio
 
-from oxenfs.errors import IntegrityError, NotFound, OxenfsError
-from oxenfs.kv import Environment, open_environment
-from oxenfs.model import Commit, Kind, ObjectHash, hash_text
+from oxenfs.errors import NotFound, OxenfsError
+from oxenfs.model import Commit, ObjectHash, hash_text
 from oxenfs.remote.base import Remote, TreePlace
-from oxenfs.remote.rows import Row, rows_of
-from oxenfs.store.columns import Listing, columns_of
+from oxenfs.store.columns import Listing
+from oxenfs.store.records import ListingRecords, make_columns
 
 log = logging.getLogger(__name__)
 
 LISTING_BYTES_KEPT = 32 << 20
 _COMMITS_KEPT = 4096
-_TABLE = "listings"
 
 
 class _Flight:
@@ -50,9 +45,7 @@ class Metadata:
     def __init__(self, remote: Remote, cache_dir: Path) -> None:
         """Keep what is learnt about `remote` below `cache_dir`."""
         self._remote = remote
-        self._env = _open_or_replace(cache_dir / "tree")
-        # Not xxh3: nobody may choose a repository's name so that it shares another one's records.
-        self._prefix = blake3.blake3(remote.key.encode()).digest(length=16)
+        self._records = ListingRecords(remote.key, cache_dir)
         self._listings: OrderedDict[ObjectHash, Listing] = OrderedDict()
         self._listing_bytes = 0
         self._building: dict[ObjectHash, _Flight] = {}
@@ -100,9 +93,13 @@ class Metadata:
             self._keep_commit(found)
         return found
 
+    def is_complete(self, commit: ObjectHash) -> bool:
+        """Return whether all listings of a commit are kept."""
+        return self._records.is_complete(commit)
+
     def close(self) -> None:
         """Let go of the database."""
-        self._env.close()
+        self._records.close()
 
     def _known(self, directory: ObjectHash) -> Listing | None:
         listing = self._listings.get(directory)
@@ -110,7 +107,7 @@ class Metadata:
             self._listings.move_to_end(directory)
             return listing
         try:
-            columns = self._env.get(_TABLE, self._key(directory))
+            columns = self._records.get(directory)
             if columns is None:
                 return None
             listing = Listing(columns)
@@ -121,23 +118,15 @@ class Metadata:
         return listing
 
     def _build(self, directory: ObjectHash, place: TreePlace) -> bytes:
-        rows = rows_of(self._remote.directory(directory, place))
-        columns = columns_of(with_dates(rows, self._date_of))
-        try:
-            with self._env.write() as txn:
-                txn.put(_TABLE, self._key(directory), columns)
-        except OxenfsError as exc:
-            log.warning("a listing cannot be kept: %s", exc)
+        columns = make_columns(self._remote.directory(directory, place), self._date_of)
+        self._records.put(directory, columns)
         return columns
 
     def _date_of(self, commit: ObjectHash) -> int:
         found = self._commits.get(commit)
         if found is None:
-            try:
-                found = self._remote.commit(commit)
-            except NotFound:
-                # A pruned history: the date is lost, the directory is not.
-                log.warning("commit %s is gone: no date for its directories", hash_text(commit))
+            found = commit_or_none(self._remote, commit)
+            if found is None:
                 return 0
             self._keep_commit(found)
         return found.timestamp_ns
@@ -155,28 +144,11 @@ class Metadata:
         if len(self._commits) > _COMMITS_KEPT:
             self._commits.popitem(last=False)
 
-    def _key(self, directory: ObjectHash) -> bytes:
-        return self._prefix + directory.to_bytes(16, "big")
 
-
-def with_dates(rows: list[Row], date_of: Callable[[ObjectHash], int]) -> list[Row]:
-    """Return `rows` with each directory's mtime set to the date of its last commit."""
-    dates: dict[bytes, int] = {}
-    for number, row in enumerate(rows):
-        if row.kind == Kind.DIRECTORY:
-            if row.commit not in dates:
-                dates[row.commit] = date_of(row.last_commit)
-            rows[number] = row._replace(mtime_ns=dates[row.commit])
-    return rows
-
-
-def _open_or_replace(path: Path) -> Environment:
-    """Open the database; one that does not open is set aside, for it can be made again."""
+def commit_or_none(remote: Remote, commit: ObjectHash) -> Commit | None:
+    """Return a commit; None if the history was pruned: dates are lost then, directories not."""
     try:
-        return open_environment(path, [_TABLE], durable=False)
-    except IntegrityError as exc:
-        aside = path.with_name(f"{path.name}.damaged")
-        log.warning("%s; it is set aside as %s and made again", exc, aside)
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-        return open_environment(path, [_TABLE], durable=False)
+        return remote.commit(commit)
+    except NotFound:
+        log.warning("commit %s is gone: no date for its directories", hash_text(commit))
+        return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import trio
 
 from oxenfs.address import Address
 from oxenfs.errors import NotFound
@@ -16,9 +18,12 @@ from oxenfs.remote.wire import DirectoryPayload, decode_node
 from oxenfs.store.direct import DirectBlobs
 from oxenfs.store.fetched import FetchedBlobs
 from oxenfs.store.metadata import Metadata
+from oxenfs.store.warm import Task, warm_in_child
 from oxenfs.views.base import Directory
 from oxenfs.views.commit import Tree, date_text, root_of
 from oxenfs.views.facts import FOLDER, WithFolder, info_folder
+
+_WARM_AFTER_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +62,16 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A root directory, and what it takes to let go of it."""
+    """A root directory, and what it takes to let go of it.
+
+    Attributes:
+        background: runs while the mount is served, and may end before; cancelled at its end.
+    """
 
     root: Directory
     facts: Facts
     close: Callable[[], None]
+    background: Callable[[], Awaitable[None]]
 
 
 def build(plan: Plan) -> Stack:
@@ -91,12 +101,26 @@ def _build(plan: Plan, remote: Remote) -> Stack:
     root: Directory = root_of(Tree(commit, metadata, blobs), root_id)
     root = WithFolder(root, FOLDER, info_folder(_info(facts), commit.timestamp_ns))
 
+    task = Task(
+        plan.address.repo,
+        hash_text(commit.id),
+        str(plan.cache_dir),
+        insecure=plan.insecure,
+        timeout_s=plan.timeout_s,
+    )
+
     def close() -> None:
         blobs.close()
         metadata.close()
         remote.close()
 
-    return Stack(root, facts, close)
+    async def background() -> None:
+        # What a program does first after mounting goes before.
+        await trio.sleep(_WARM_AFTER_S)
+        if not metadata.is_complete(commit.id):
+            await warm_in_child(task)
+
+    return Stack(root, facts, close, background)
 
 
 def _usage(remote: Remote, commit: Commit, root: ObjectHash) -> tuple[int, int]:

@@ -127,7 +127,7 @@ async def test_a_disk_that_takes_nothing_costs_only_speed(
     def full(*_: object) -> None:
         raise IntegrityError("the disk is full")
 
-    monkeypatch.setattr(kept._env, "write", full)
+    monkeypatch.setattr(kept._records._env, "write", full)
     assert names(await kept.listing(*node(repository))) == [b"a", b"other", b"sub"]
     assert "cannot be kept" in caplog.text
     kept.close()

@@ -1,0 +1,169 @@
+"""Makes the listings of a whole commit ahead of whoever lists it, in a process of its own.
+
+Decoding a tree is Python that holds the interpreter's lock: a thread in the daemon would delay
+every answer by its turns. So a mount starts `python -m oxenfs.store.warm`, tells it on its standard
+input what to do, and finds the listings in the shared database when it looks for them. If it
+fails, or is killed, nothing is lost: listings are then made one by one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import gc
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from oxenfs.address import parse
+from oxenfs.errors import OxenfsError
+from oxenfs.model import Kind, ObjectHash, hash_text, parse_hash
+from oxenfs.remote.base import BlobFiles, DirectoryNodes, RawNode, Remote, TreePlace
+from oxenfs.remote.open import open_remote
+from oxenfs.remote.wire import DIRECTORY, VNODE, children_of
+from oxenfs.store.columns import Listing
+from oxenfs.store.metadata import commit_or_none
+from oxenfs.store.records import ListingRecords, make_columns
+
+_PR_SET_PDEATHSIG = 1
+_NICE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What to make the listings of.
+
+    Attributes:
+        address: of the repository; its revision does not matter.
+        commit: the id, as text.
+        insecure, timeout_s: how to speak to a server.
+    """
+
+    address: str
+    commit: str
+    cache_dir: str
+    insecure: bool
+    timeout_s: float
+
+
+async def warm_in_child(task: Task) -> None:
+    """Let another process do `task`; returns when it has ended, however. Cancelling kills it."""
+    text = json.dumps({name: getattr(task, name) for name in Task.__slots__})
+    command = [sys.executable, "-m", "oxenfs.store.warm"]
+    with contextlib.suppress(OSError):
+        await trio.run_process(
+            command, stdin=text.encode(), capture_stdout=True, capture_stderr=True, check=False
+        )
+
+
+def warm(remote: Remote, records: ListingRecords, commit: ObjectHash) -> int:
+    """Make the listings of `commit` that are not kept yet; return how many were made.
+
+    Raises:
+        OxenfsError: the remote failed; what was made until then is kept.
+    """
+
+    @functools.cache
+    def date_of(id: ObjectHash) -> int:
+        found = commit_or_none(remote, id)
+        return 0 if found is None else found.timestamp_ns
+
+    made = 0
+    if records.is_complete(commit):
+        return made
+    if isinstance(remote, BlobFiles):
+        for id, nodes in _missing(remote, records, commit):
+            records.put(id, make_columns(nodes, date_of))
+            made += 1
+    else:
+        # Over a network everything in one answer costs less than asking for each folder.
+        for nodes in complete_directories(remote.tree(commit)):
+            if records.get(nodes.directory.id) is None:
+                records.put(nodes.directory.id, make_columns(nodes, date_of))
+                made += 1
+    records.set_complete(commit)
+    return made
+
+
+def complete_directories(nodes: Iterator[RawNode]) -> Iterator[DirectoryNodes]:
+    """Yield each directory as soon as it and its vnodes have come, in whatever order.
+
+    Memory: directories and vnodes that wait for each other.
+    """
+    waiting: dict[ObjectHash, RawNode] = {}
+    missing: dict[ObjectHash, int] = {}
+    directory_of: dict[ObjectHash, ObjectHash] = {}
+    vnodes: dict[ObjectHash, RawNode] = {}
+
+    def finished(directory: ObjectHash) -> DirectoryNodes:
+        node = waiting.pop(directory)
+        del missing[directory]
+        ids = [child.hash for child in children_of(node)]
+        for id in ids:
+            directory_of.pop(id, None)
+        return DirectoryNodes(node, tuple(vnodes.pop(id) for id in ids))
+
+    for node in nodes:
+        if node.node[0] == DIRECTORY:
+            ids = [child.hash for child in children_of(node)]
+            waiting[node.id] = node
+            missing[node.id] = sum(id not in vnodes for id in ids)
+            directory_of.update(dict.fromkeys(ids, node.id))
+            if not missing[node.id]:
+                yield finished(node.id)
+        elif node.node[0] == VNODE:
+            vnodes[node.id] = node
+            owner = directory_of.get(node.id)
+            if owner is not None:
+                missing[owner] -= 1
+                if not missing[owner]:
+                    yield finished(owner)
+
+
+def _missing(
+    remote: Remote, records: ListingRecords, commit: ObjectHash
+) -> Iterator[tuple[ObjectHash, DirectoryNodes]]:
+    """Yield directories without a record, depth first in the order of names, as `find` goes."""
+    place = TreePlace(commit, b"")
+    waiting = [remote.root(commit)]
+    while waiting:
+        id = waiting.pop()
+        columns = records.get(id)
+        if columns is None:
+            yield id, remote.directory(id, place)
+            columns = records.get(id)
+            if columns is None:
+                raise OxenfsError("listings cannot be kept")
+        listing = Listing(columns)
+        if not listing.all_files:
+            kinds = listing.kinds
+            waiting.extend(
+                listing.hash(row)
+                for row in range(listing.count - 1, -1, -1)
+                if kinds[row] == Kind.DIRECTORY
+            )
+
+
+def main() -> None:
+    """Do the task on standard input, quietly, and not beyond the life of the parent."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    os.nice(_NICE)
+    # Rows are made by the thousand and dropped at once; there are no cycles to look for.
+    gc.disable()
+    task = Task(**json.load(sys.stdin))
+    remote = open_remote(parse(task.address), insecure=task.insecure, timeout_s=task.timeout_s)
+    records = ListingRecords(remote.key, Path(task.cache_dir))
+    commit = parse_hash(task.commit)
+    made = warm(remote, records, commit)
+    print(f"{made} listings of {hash_text(commit)}")
+
+
+if __name__ == "__main__":
+    main()
