@@ -2,7 +2,7 @@
 
 What it adds to LMDB:
 
-- Every value carries an xxh3-64 of itself and is checked when it is read. LMDB checks nothing: a
+- Every value carries an xxh3-64 of itself and its key and is checked when it is read. LMDB checks nothing: a
   flipped bit or a lost page shows as other bytes, not as an error.
 - Values are copied out, so no view of the map outlives its transaction.
 - A file that lost its tail is made long enough again (with zeros) before it is mapped: touching
@@ -163,7 +163,7 @@ class Transaction:
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
         """Set the value."""
-        seal = xxhash.xxh3_64_digest(value)
+        seal = _seal(key, value)
         self._txn.put(key, value + seal, db=self._tables[table])
 
     def delete(self, table: str, key: bytes) -> bool:
@@ -296,8 +296,13 @@ def _translate(exc: lmdb.Error, path: Path) -> OxenfsError:
     return OxenfsError(f"the index in {path}: {exc}; is the disk full?")
 
 
+def _seal(key: bytes, value: bytes) -> bytes:
+    # The key is in it too: a sound record of another key, on a stale page, must not pass.
+    return xxhash.xxh3_64_digest(value, seed=xxhash.xxh3_64_intdigest(key))
+
+
 def _unseal(sealed: bytes | memoryview, table: str, key: bytes, path: Path) -> bytes:
     value = bytes(sealed[:-_SEAL_BYTES])
-    if xxhash.xxh3_64_digest(value) != sealed[-_SEAL_BYTES:]:
+    if _seal(key, value) != sealed[-_SEAL_BYTES:]:
         raise IntegrityError(f"damaged record {key.hex()} in table {table} of {path}")
     return value

@@ -212,3 +212,16 @@ def test_a_killed_writer_leaves_what_was_committed_and_no_lock(path: Path) -> No
     with env.read() as txn:
         assert list(txn.keys("one")) == [b"kept", b"more"]
     env.close()
+
+
+def test_a_sound_record_of_another_key_is_damage(tmp_path: Path) -> None:
+    env = open_environment(tmp_path / "kv", ["t"], durable=False)
+    with env.write() as txn:
+        txn.put("t", b"one", b"value")
+        sealed = txn._txn.get(b"one", db=txn._tables["t"])
+        assert sealed is not None
+        txn._txn.put(b"two", bytes(sealed), db=txn._tables["t"])
+    assert env.get("t", b"one") == b"value"
+    with pytest.raises(IntegrityError):
+        env.get("t", b"two")
+    env.close()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import random
+import resource
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -31,6 +34,16 @@ from oxenfs.remote.wire import (
     encode_node,
     encode_payload,
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_memory() -> Iterator[None]:
+    """Let a reader that makes room for what damage claims fail, not the machine."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def some_directory() -> DirectoryNodes:

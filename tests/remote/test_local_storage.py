@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -243,3 +245,13 @@ def test_any_publishes_make_the_trees_of_the_model(
             assert tree_of(remote, id) == wanted
         assert list(check(remote.layout.root)) == []
         remote.close()
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(remote: LocalRemote) -> None:
+    tmp = remote.layout.tmp
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp / f"blob-{dead.pid}-left").write_bytes(b"half")
+    (tmp / f"blob-{os.getpid()}-mine").write_bytes(b"being written")
+    commit(remote, put(b"f", b"new"))
+    assert [path.name for path in files_below(tmp)] == [f"blob-{os.getpid()}-mine"]

@@ -58,11 +58,6 @@ def directories(remote: LocalRemote, commit: ObjectHash) -> dict[ObjectHash, Dir
     return {id: remote.directory(id, TreePlace(commit, b"")) for id in ids}
 
 
-def make_folder_with_fifo(path: Path) -> None:
-    path.mkdir()
-    os.mkfifo(path / "config.toml")
-
-
 def commands_of_children() -> list[bytes]:
     listed = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text()
     return [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in listed.split()]
@@ -134,18 +129,20 @@ async def test_a_child_makes_them_for_its_parent(
     assert_all_kept(remote, records, commit)
 
 
+@pytest.fixture
+def endless(tmp_path: Path) -> Task:
+    """A task that is never done: the repository's config file is a fifo."""
+    (tmp_path / "slow").mkdir()
+    os.mkfifo(tmp_path / "slow" / "config.toml")
+    return Task(str(tmp_path / "slow"), "1", str(tmp_path / "cache"), False, 30.0)
+
+
 @in_trio
-async def test_cancelling_ends_the_child(remote: LocalRemote, tmp_path: Path) -> None:
-    # A task whose repository is a fifo is never done.
-    slow = tmp_path / "slow"
-    make_folder_with_fifo(slow)
+async def test_cancelling_ends_the_child(endless: Task) -> None:
     with trio.move_on_after(1) as scope:
-        await warm_in_child(Task(str(slow), "1", str(tmp_path / "cache"), False, 30.0))
+        await warm_in_child(endless)
     assert scope.cancelled_caught
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    assert not [
-        pid for pid in children if b"store.warm" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    assert not any(b"store.warm" in command for command in commands_of_children())
 
 
 @in_trio

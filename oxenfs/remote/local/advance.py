@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from oxenfs.errors import IntegrityError, NotFound, Unsupported
+from oxenfs.errors import Conflict, IntegrityError, NotFound, Unsupported
 from oxenfs.model import DEPTH_MAX, Commit, ObjectHash, check_name, hash_text
 from oxenfs.remote.local.refs import check_branch_name, has_commit, put_commit
 from oxenfs.remote.local.repository import LocalRemote
@@ -75,29 +75,31 @@ def check(remote: LocalRemote, commits: list[Commit]) -> None:
             waiting += _check_directory(remote, waiting.pop())
 
 
-def list_commits(remote: LocalRemote, head: ObjectHash) -> None:
-    """Check `head` and its ancestors, and list them; see `check` for what it raises."""
-    commits = unlisted(remote, head)
-    check(remote, commits)
-    if commits:
-        with remote.meta.write() as txn:
-            for commit in commits:
-                put_commit(txn, commit)
-
-
 def advance(remote: LocalRemote, branch: str, head: ObjectHash) -> None:
     """Set `branch` to `head`, wherever it is and whether it is there, after checking the commit.
+
+    A commit that is new here must stand on what the branch is at: clients look at the branch
+    before they push, so anything else means that somebody was faster, and his commit would be lost.
+    To commits that are listed a branch moves in any direction.
 
     Durable on return. A kill before leaves the branch where it was.
 
     Raises:
         UsageError: not a name for a branch.
+        Conflict: the commit is new, and does not stand on the branch.
         Incomplete: see `check`, which may raise other errors as well.
     """
     check_branch_name(branch)
-    list_commits(remote, head)
-    with remote.layout.held(), remote.meta.write() as txn:
-        txn.put("refs", branch.encode(), little(head))
+    commits = unlisted(remote, head)
+    check(remote, commits)
+    with remote.layout.held():
+        now = next((each.commit for each in remote.branches() if each.name == branch), None)
+        if commits and now is not None and not _stands_on(remote, commits, now):
+            raise Conflict(f"branch {branch} moved to {hash_text(now)} meanwhile; pull first")
+        with remote.meta.write() as txn:
+            for commit in commits:
+                put_commit(txn, commit)
+            txn.put("refs", branch.encode(), little(head))
 
 
 def delete_branch(remote: LocalRemote, branch: str) -> ObjectHash:
@@ -107,6 +109,15 @@ def delete_branch(remote: LocalRemote, branch: str) -> ObjectHash:
         with remote.meta.write() as txn:
             txn.delete("refs", branch.encode())
     return found.commit
+
+
+def _stands_on(remote: LocalRemote, commits: list[Commit], base: ObjectHash) -> bool:
+    """Return whether one of new commits has the listed commit `base` among its ancestors."""
+    new = {commit.id for commit in commits}
+    below = {parent for commit in commits for parent in commit.parents} - new
+    if base in below:
+        return True
+    return any(commit.id == base for parent in below for commit in remote.history(parent))
 
 
 def _parents_first(commits: dict[ObjectHash, Commit]) -> list[Commit]:

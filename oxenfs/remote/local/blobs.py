@@ -103,6 +103,7 @@ class BlobWriter:
         self._rows: dict[bytes, bytes] = {}
         self._digests: list[tuple[bytes, bytes]] = []
         self._buffer = memoryview(bytearray(PACKED_BYTES_MAX))
+        _remove_leftovers(layout.tmp)
 
     def add(self, content: Content) -> Stored:
         """Store a content unless it is there already.
@@ -248,6 +249,14 @@ def read_at(location: BlobLocation, start: int, stop: int) -> bytes:
             os.close(fd)
     except OSError as exc:
         raise IntegrityError(f"{location.path} cannot be read: {exc.strerror}") from exc
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what writers left unfinished that do not live any more."""
+    for path in folder.glob("blob-*"):
+        pid = path.name.split("-")[1]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            path.unlink(missing_ok=True)
 
 
 def chunk_digests(block: memoryview) -> list[bytes]:

@@ -1,7 +1,7 @@
 """Branches and commits of a local repository.
 
 Table `refs`: branch name (UTF-8) to commit id (16 bytes LE).
-Table `commits`: text of the id to Unix nanoseconds (u64 LE); the commit itself is a node.
+Table `commits`: text of the id to Unix nanoseconds (i64 LE); the commit itself is a node.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from oxenfs.model import Branch, Commit, ObjectHash, hash_text
 from oxenfs.remote.local.nodes import Nodes
 from oxenfs.remote.wire import decode_node, little
 
-_TIME = struct.Struct("<Q")
+_TIME = struct.Struct("<q")
+_TIME_MAX = (1 << 63) - 1
 _BRANCH_BYTES_MAX = 500
 # What Oxen's servers refuse in a branch name, and what would not survive in a path.
 _BRANCH_BAD = re.compile(r"[~^:?\[*\\\s\x00-\x1f\x7f]|\.\.|@\{|//|\A@\Z|\.\Z|\A/|/\Z|\A\Z|\A-")
@@ -109,7 +110,11 @@ class _Newest:
 
 def put_commit(txn: Transaction, commit: Commit) -> None:
     """List a commit; its node is stored beside."""
-    txn.put("commits", hash_text(commit.id).encode(), _TIME.pack(commit.timestamp_ns))
+    txn.put(
+        "commits",
+        hash_text(commit.id).encode(),
+        _TIME.pack(max(-_TIME_MAX, min(commit.timestamp_ns, _TIME_MAX))),
+    )
 
 
 def has_commit(meta: Environment, id: ObjectHash) -> bool:
