@@ -2,8 +2,8 @@
 
 What it adds to LMDB:
 
-- Every value carries an xxh3-64 of itself and its key and is checked when it is read. LMDB checks nothing: a
-  flipped bit or a lost page shows as other bytes, not as an error.
+- Every value carries an xxh3-64 of itself and its key and is checked when it is read. LMDB checks
+  nothing: a flipped bit or a lost page shows as other bytes, not as an error.
 - Values are copied out, so no view of the map outlives its transaction.
 - A file that lost its tail is made long enough again (with zeros) before it is mapped: touching
   a page behind the end of the file would kill the process with SIGBUS, zeros are found by the
