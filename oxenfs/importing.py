@@ -243,14 +243,13 @@ class _StableFile:
         try:
             # First: a folder in its place could not even be opened as a file.
             self._check()
-            self._file = open(fd, "rb", buffering=0)  # noqa: SIM115
         except BaseException:
             os.close(fd)
             raise
 
     def read(self, size: int) -> bytes:
         try:
-            data = self._file.read(size)
+            data = os.read(self._fd, size)
         except OSError as exc:
             raise _cannot_read(self._path, exc) from exc
         self._remaining -= len(data)
@@ -261,7 +260,7 @@ class _StableFile:
         try:
             self._check()
         finally:
-            self._file.close()
+            os.close(self._fd)
 
     def __enter__(self) -> _StableFile:
         return self
@@ -275,7 +274,7 @@ class _StableFile:
         if kind is None:
             self.close()
         else:
-            self._file.close()
+            os.close(self._fd)
 
     def _check(self) -> None:
         now = os.fstat(self._fd)

@@ -100,6 +100,14 @@ class Environment:
         except lmdb.Error as exc:
             raise _translate(exc, self.path) from exc
 
+    def has(self, table: str, key: bytes) -> bool:
+        """Return whether there is a value, without looking at it; a transaction of its own."""
+        try:
+            with self._env.begin(buffers=True) as txn:
+                return txn.get(key, db=self._tables[table]) is not None
+        except lmdb.Error as exc:
+            raise _translate(exc, self.path) from exc
+
     @contextlib.contextmanager
     def read(self) -> Iterator[Transaction]:
         """Give a read transaction: one consistent state. Point reads cost about a microsecond."""

@@ -25,6 +25,8 @@ NAME_BYTES_MAX = 255
 DEPTH_MAX = 300
 """The most folders inside each other that are published: trees are built by recursion."""
 
+# Names that nothing can be said against, so that most are looked at once only.
+_PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}\Z")
 _HASH_TEXT = re.compile(r"[0-9a-fA-F]{1,32}\Z")
 
 
@@ -58,6 +60,8 @@ def check_name(name: bytes) -> None:
     Refused are: empty, `.`, `..`, anything with `/` or NUL, more than 255 bytes, bytes that are
     not UTF-8 (the format stores text), and `.oxen` in any ASCII case, which Oxen keeps for itself.
     """
+    if _PLAIN_NAME.match(name):
+        return
     if not name or name in (b".", b".."):
         raise Unsupported(f"not a file name: {name!r}")
     if b"/" in name or b"\0" in name:

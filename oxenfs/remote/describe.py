@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import mimetypes
-import posixpath
 from typing import Any, NamedTuple
 
 from oxenfs.model import Kind, ObjectHash
@@ -66,7 +65,9 @@ def describe(name: str, head: bytes, whole: bool) -> Description:
         head: its first bytes.
         whole: whether `head` is all of it; only then text is counted.
     """
-    extension = posixpath.splitext(name)[1][1:].lower()
+    stem, _, extension = name.rpartition(".")
+    # Leading dots are part of the name: `.bashrc` has no extension.
+    extension = extension.lower() if stem.strip(".") else ""
     mime = _mime_type(extension)
     if mime is None:
         mime = "text/plain" if _looks_like_text(head[:_SNIFF_BYTES]) else "application/octet-stream"

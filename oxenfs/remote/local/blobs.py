@@ -112,7 +112,9 @@ class BlobWriter:
             SourceChanged: the content changed while it was read; nothing of it stays.
         """
         with content.open() as source:
-            head = source.read(PACKED_BYTES_MAX + 1)
+            # As much as it should have, and one byte to see the end: asking for 1 MiB would
+            # make a buffer of 1 MiB each time.
+            head = source.read(min(content.size, PACKED_BYTES_MAX) + 1)
             # A read may give less than there is; the end is where it gives nothing.
             while len(head) != content.size and 0 < len(head) <= PACKED_BYTES_MAX:
                 more = source.read(PACKED_BYTES_MAX + 1 - len(head))
@@ -229,7 +231,7 @@ class BlobWriter:
         return Stored(ObjectHash(state.intdigest()), size, head, new=False)
 
     def _has(self, key: bytes) -> bool:
-        return key in self._rows or self._meta.get("blobs", key) is not None
+        return key in self._rows or self._meta.has("blobs", key)
 
 
 def read_at(location: BlobLocation, start: int, stop: int) -> bytes:

@@ -23,6 +23,7 @@ from oxenfs.remote.wire import (
     Child,
     DirectoryPayload,
     FilePayload,
+    Payload,
     VnodePayload,
     children_of,
     decode_node,
@@ -104,6 +105,7 @@ class TreeBuilder:
             name, slash, _ = record.path[len(prefix) :].partition(b"/")
             old = entries.get(name)
             new = old
+            payload: Payload | None = None
             if slash:
                 inner = None
                 if old is not None and old.type == DIRECTORY and old.hash not in fresh:
@@ -111,6 +113,7 @@ class TreeBuilder:
                 built = self._directory(prefix + name, inner, ahead, depth + 1)
                 if built is not None:
                     fresh[built.payload.id] = built
+                    payload = built.payload
                     new = Child(DIRECTORY, built.payload.id, built.raw)
             else:
                 ahead.take()
@@ -120,16 +123,20 @@ class TreeBuilder:
                     if old is None or old.type != DIRECTORY:
                         built = self._assemble(prefix + name, {}, _Totals(None))
                         fresh[built.payload.id] = built
+                        payload = built.payload
                         new = Child(DIRECTORY, built.payload.id, built.raw)
                 elif record.file is not None and (
                     old is None or old.type != FILE or old.hash != record.file.hash
                 ):
-                    file = record.file._replace(last_commit=self._commit)
-                    new = Child(FILE, file.hash, encode_payload(file))
+                    payload = record.file._replace(last_commit=self._commit)
+                    new = Child(FILE, payload.hash, encode_payload(payload))
                 self.changed_paths += new is not old
             if new is not old:
                 changed = True
-                totals.replace(old, new)
+                if old is not None:
+                    totals.account(decode_payload(old.type, old.payload), -1)
+                if payload is not None:
+                    totals.account(payload, 1)
                 if new is None:
                     del entries[name]
                 else:
@@ -200,16 +207,13 @@ class _Totals:
         self.counts = dict(base.counts) if base else {}
         self.sizes = dict(base.sizes) if base else {}
 
-    def replace(self, old: Child | None, new: Child | None) -> None:
-        for child, sign in ((old, -1), (new, 1)):
-            if child is None:
-                continue
-            payload = decode_payload(child.type, child.payload)
-            if isinstance(payload, FilePayload):
-                self._add(payload.data_type, sign, sign * payload.size)
-            elif isinstance(payload, DirectoryPayload):
-                for data_type, count in payload.counts.items():
-                    self._add(data_type, sign * count, sign * payload.sizes.get(data_type, 0))
+    def account(self, payload: Payload, sign: int) -> None:
+        """Add (1) or take away (-1) an entry."""
+        if isinstance(payload, FilePayload):
+            self._add(payload.data_type, sign, sign * payload.size)
+        elif isinstance(payload, DirectoryPayload):
+            for data_type, count in payload.counts.items():
+                self._add(data_type, sign * count, sign * payload.sizes.get(data_type, 0))
 
     def _add(self, data_type: str, count: int, size: int) -> None:
         self.counts[data_type] = self.counts.get(data_type, 0) + count
