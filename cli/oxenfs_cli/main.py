@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("show", "Print a file, a folder or the facts of a commit."),
     "init": ("init", "Make a new local repository."),
     "import": ("import_", "Commit a folder without mounting anything."),
+    "serve": ("serve", "Serve local repositories over HTTP, to the official client as well."),
     "fsck": ("fsck", "Check every hash of a local repository."),
     "demo": ("demo", "Make a small repository, mount it, walk through it."),
     "doctor": ("doctor", "Say what is missing for mounts here, and how to get it."),

@@ -45,7 +45,8 @@ def make(folder: Path) -> Made:
         "HOME": str(folder),
         "OXEN_CONFIG_DIR": str(folder / "config"),
     }
-    command = [sys.executable, __file__, str(root)]
+    # -P: the folder of this script must not hide modules of the standard library.
+    command = [sys.executable, "-P", __file__, str(root)]
     ended = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=100, check=False
     )

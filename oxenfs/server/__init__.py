@@ -1,0 +1,1 @@
+"""Local repositories over the HTTP API of an Oxen server."""
