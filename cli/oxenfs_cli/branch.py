@@ -9,6 +9,7 @@ import click
 
 from oxenfs.errors import NotFound, UsageError
 from oxenfs_cli.output import print_json, print_text, printable
+from oxenfs_cli.server_options import insecure
 
 if TYPE_CHECKING:
     from oxenfs.remote.base import Remote
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
     "-C", "directory", metavar="DIR", type=click.Path(path_type=Path), help="A folder in the mount."
 )
 @click.option("--repo", metavar="REPO", help="A repository that need not be mounted.")
+@insecure
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def command(
-    words: tuple[str, ...], directory: Path | None, repo: str | None, as_json: bool
+    words: tuple[str, ...],
+    directory: Path | None,
+    repo: str | None,
+    insecure: bool,
+    as_json: bool,
 ) -> None:
     """List the branches of the repository that is mounted at DIR, or of REPO.
 
@@ -42,7 +48,7 @@ def command(
         if target.paths:
             raise UsageError(f"{words[-1]} is no mount point of oxenfs (oxenfs mounts lists them)")
         address, mount = target.address, target.mount
-    remote = open_remote(address)
+    remote = open_remote(address, insecure=insecure)
     try:
         current = mount.branch if mount is not None else _meant(remote, address.rev)
         branches = remote.branches()

@@ -12,6 +12,7 @@ import click
 
 from oxenfs.errors import NotFound, UsageError
 from oxenfs_cli.output import is_terminal, print_json, print_text, printable, size_text
+from oxenfs_cli.server_options import insecure
 
 if TYPE_CHECKING:
     from oxenfs.remote.base import Remote
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--skip-unsupported", is_flag=True, help="Leave out symlinks and special files.")
 @click.option("-m", "message", metavar="MSG", required=True, help="What the commit is about.")
+@insecure
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     source: Path,
@@ -38,6 +40,7 @@ def command(
     delete: bool,
     skip_unsupported: bool,
     message: str,
+    insecure: bool,
     as_json: bool,
 ) -> None:
     """Commit the files of the folder SRC to the branch in ADDRESS.
@@ -56,7 +59,7 @@ def command(
         raise UsageError("an empty message; say after -m what the commit is about")
     wanted = parse(address)
     target = path_in_repository(to)
-    remote = open_remote(wanted)
+    remote = open_remote(wanted, insecure=insecure)
     try:
         branch = _branch(remote, wanted.rev)
         author = committing()

@@ -10,6 +10,7 @@ import click
 
 from oxenfs.model import Commit, hash_text
 from oxenfs_cli.output import date_text, print_json, print_text, printable
+from oxenfs_cli.server_options import insecure
 
 
 @click.command(name="log")
@@ -20,9 +21,14 @@ from oxenfs_cli.output import date_text, print_json, print_text, printable
 @click.option(
     "-n", "limit", metavar="N", type=click.IntRange(min=1), help="No more than N commits."
 )
+@insecure
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def command(
-    words: tuple[str, ...], directory: Path | None, limit: int | None, as_json: bool
+    words: tuple[str, ...],
+    directory: Path | None,
+    limit: int | None,
+    insecure: bool,
+    as_json: bool,
 ) -> None:
     """List the commits that lead to what is mounted at DIR, or to ADDRESS, newest first.
 
@@ -33,7 +39,7 @@ def command(
     from oxenfs_cli.target import find
 
     target = find(words, directory, address=True)
-    remote, revision = target.open()
+    remote, revision = target.open(insecure=insecure)
     try:
         commits = islice(commits_of(remote, revision.commit, target.paths), limit)
         if as_json:

@@ -10,6 +10,7 @@ import click
 
 from oxenfs.errors import IsADirectory, UsageError
 from oxenfs_cli.output import print_json, print_text, printable, text_of, write_bytes
+from oxenfs_cli.server_options import insecure
 
 if TYPE_CHECKING:
     from oxenfs.model import Commit
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     "-C", "directory", metavar="DIR", type=click.Path(path_type=Path), help="A folder in the mount."
 )
 @click.option("--repo", metavar="REPO", help="A repository that need not be mounted.")
+@insecure
 @click.option("--json", "as_json", is_flag=True, help="Print a folder or commit as JSON.")
-def command(what: str, directory: Path | None, repo: str | None, as_json: bool) -> None:
+def command(
+    what: str, directory: Path | None, repo: str | None, insecure: bool, as_json: bool
+) -> None:
     """Print the bytes of a file of a commit, the names in a folder, or the facts of a commit.
 
     COMMIT is a branch, a commit id or the first 6 or more digits of one. PATH is taken from the
@@ -44,7 +48,7 @@ def command(what: str, directory: Path | None, repo: str | None, as_json: bool) 
             raise UsageError(f"--repo takes no revision; it goes before the colon: {address.rev}:")
     else:
         address = find((), directory).address
-    remote, revision = Target(replace(address, rev=rev), None).open()
+    remote, revision = Target(replace(address, rev=rev), None).open(insecure=insecure)
     try:
         if colon:
             _print_path(remote, revision.commit, path_in_repository(path), as_json)

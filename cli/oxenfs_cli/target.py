@@ -36,12 +36,12 @@ class Target:
     mount: Entry | None
     paths: tuple[bytes, ...] = ()
 
-    def open(self) -> tuple[Remote, Revision]:
+    def open(self, *, insecure: bool = False) -> tuple[Remote, Revision]:
         """Open the repository and resolve the revision; the caller closes the remote."""
         from oxenfs.remote.open import open_remote
         from oxenfs.remote.revision import resolve
 
-        remote = open_remote(self.address)
+        remote = open_remote(self.address, insecure=insecure)
         try:
             return remote, resolve(remote, self.address.rev)
         except BaseException:

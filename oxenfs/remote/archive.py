@@ -22,6 +22,8 @@ _BLOCK = 512
 _STEP_BYTES = 1 << 20
 _GZIP = 31
 _RATIO_FREE_BYTES = 64 << 20
+_LONG_NAME_BYTES_MAX = 64 << 10
+_OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*\Z")
 _NODE_NAME = re.compile(r"(?:\./)?(?:tree/nodes/)?([0-9a-f]{3})/([0-9a-f]{0,29})/(node|children)\Z")
 
 
@@ -50,6 +52,8 @@ class Member(NamedTuple):
 def read_members(pieces: Iterable[bytes], limits: Limits) -> Iterator[Member]:
     """Yield the regular files of a tar.gz that arrives in `pieces`; folders are passed over.
 
+    Before it ends, all `pieces` were taken and gzip's own checksum was compared.
+
     Raises:
         IntegrityError: it is not a tar.gz, is cut off, holds links or devices, or is over a limit.
     """
@@ -59,12 +63,13 @@ def read_members(pieces: Iterable[bytes], limits: Limits) -> Iterator[Member]:
     while True:
         header = source.take(_BLOCK)
         if header == bytes(_BLOCK):
+            source.end()
             return
         count += 1
         if count > limits.members:
             raise IntegrityError(f"an archive of more than {limits.members} members")
         name, size, kind = _header(header)
-        if size > limits.member_bytes:
+        if size > (_LONG_NAME_BYTES_MAX if kind == b"L" else limits.member_bytes):
             raise IntegrityError(f"an archive member of {size} bytes")
         content = source.take(size)
         source.take(-size % _BLOCK)
@@ -83,7 +88,7 @@ def read_nodes(pieces: Iterable[bytes], limits: Limits) -> Iterator[RawNode]:
     """Yield the Merkle nodes of an archive; both layouts, with and without `tree/nodes/`.
 
     Raises:
-        IntegrityError: as above, or a member that is not half of a node.
+        IntegrityError: as `read_members`, or a member that is not half of a node.
     """
     halves: dict[str, bytes] = {}
     current: ObjectHash | None = None
@@ -94,6 +99,8 @@ def read_nodes(pieces: Iterable[bytes], limits: Limits) -> Iterator[RawNode]:
         id = ObjectHash(int(match[1] + match[2], 16))
         if current is not None and id != current:
             raise IntegrityError(f"node {hash_text(current)} has only one of its two files")
+        if match[3] in halves:
+            raise IntegrityError(f"node {hash_text(id)} has its {match[3]} twice")
         current = id
         halves[match[3]] = member.content
         if len(halves) == 2:
@@ -150,54 +157,76 @@ class _Inflated:
         self._at = 0
         self._sent = 0
         self._out = 0
+        self._begun = False
 
     def take(self, size: int) -> bytes:
         while len(self._buffer) - self._at < size:
-            self._more()
+            if not self._more():
+                raise IntegrityError("an archive is cut off")
         start = self._at
         self._at += size
-        taken = bytes(self._buffer[start : self._at])
+        with memoryview(self._buffer) as view:
+            taken = bytes(view[start : self._at])
         if self._at > _STEP_BYTES or self._at == len(self._buffer):
             del self._buffer[: self._at]
             self._at = 0
         return taken
 
-    def _more(self) -> None:
+    def end(self) -> None:
+        """Read to the end, where only zeros may follow; raise `IntegrityError`."""
+        while True:
+            if self._buffer.count(0, self._at) != len(self._buffer) - self._at:
+                raise IntegrityError("an archive goes on behind its end")
+            self._buffer.clear()
+            self._at = 0
+            if not self._more():
+                return
+
+    def _more(self) -> bool:
+        """Inflate some more; return whether there may be more yet."""
         if not self._input:
             piece = next(self._pieces, None)
             if piece is None:
-                raise IntegrityError("an archive is cut off")
+                if self._begun:
+                    raise IntegrityError("an archive is cut off")
+                return False
             self._input = bytes(piece)
             self._sent += len(piece)
+        self._begun = self._begun or bool(self._input)
         try:
             data = self._inflate.decompress(self._input, _STEP_BYTES)
         except zlib.error as exc:
-            raise IntegrityError(f"an archive is not gzip: {exc}") from exc
+            raise IntegrityError(f"an archive is not gzip, or damaged: {exc}") from exc
         self._input = self._inflate.unconsumed_tail
         if self._inflate.eof:
             self._input = self._inflate.unused_data
             self._inflate = zlib.decompressobj(_GZIP)
+            self._begun = False
         self._buffer += data
         self._out += len(data)
         if self._out > _RATIO_FREE_BYTES and self._out > self._sent * self._ratio:
             raise IntegrityError("an archive inflates beyond all measure")
+        return True
 
 
 def _header(raw: bytes) -> tuple[str, int, bytes]:
     checksum = sum(raw[:148]) + 8 * 32 + sum(raw[156:])
-    try:
-        if int(raw[148:156].rstrip(b"\0 ") or b"0", 8) != checksum:
-            raise ValueError("checksum")
-        if raw[124] & 0x80:
-            size = int.from_bytes(raw[125:136], "big")
-        else:
-            size = int(raw[124:136].rstrip(b"\0 ") or b"0", 8)
-    except ValueError as exc:
-        raise IntegrityError(f"an archive is not tar: {exc}") from exc
+    if _octal(raw[148:156]) != checksum:
+        raise IntegrityError("an archive is not tar: a checksum is wrong")
+    # GNU's form for 8 GiB and more.
+    size = int.from_bytes(raw[125:136], "big") if raw[124] & 0x80 else _octal(raw[124:136])
     name = raw[:100].split(b"\0", 1)[0].decode("utf-8", "replace")
     if raw[257:263] == b"ustar\0" and raw[345]:
         name = raw[345:500].split(b"\0", 1)[0].decode("utf-8", "replace") + "/" + name
     return name, size, raw[156:157]
+
+
+def _octal(field: bytes) -> int:
+    # Not `int` alone: it takes signs and underscores, too.
+    match = _OCTAL.match(field)
+    if match is None:
+        raise IntegrityError(f"an archive is not tar: {field!r} for a number")
+    return int(match[1] or b"0", 8)
 
 
 def _encoded_header(name: str, size: int) -> bytes:

@@ -28,7 +28,7 @@ class TreeCursor:
         self._directory = directory
         self._commit = commit
         self._names: list[bytes] = []
-        self._levels = [self._entries(root)]
+        self._levels = [self._entries(root, [])]
 
     def entry(self, path: bytes) -> Found:
         """Return what is at `path`; a file in its way counts as being there."""
@@ -46,12 +46,14 @@ class TreeCursor:
             if found[0] == FILE:
                 # A type of its own, or it would pass for a file at `path` with the same bytes.
                 return FILE_IN_THE_WAY, found[1]
+            # Read first: where that fails, names and levels must still belong together.
+            level = self._entries(found[1], [*self._names, folder])
             self._names.append(folder)
-            self._levels.append(self._entries(found[1]))
+            self._levels.append(level)
         return self._levels[-1].get(name)
 
-    def _entries(self, id: ObjectHash) -> dict[bytes, tuple[int, ObjectHash]]:
-        nodes = self._directory(id, TreePlace(self._commit, b"/".join(self._names)))
+    def _entries(self, id: ObjectHash, names: list[bytes]) -> dict[bytes, tuple[int, ObjectHash]]:
+        nodes = self._directory(id, TreePlace(self._commit, b"/".join(names)))
         return {
             row.name: (DIRECTORY if row.kind == Kind.DIRECTORY else FILE, row.id)
             for row in rows_of(nodes)

@@ -45,11 +45,13 @@ class Retrying:
         inner: Remote,
         patience: Patience | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Ask `inner`."""
+        """Ask `inner`; `sleep` and `monotonic` are the clock's."""
         self._inner = inner
         self._patience = patience or Patience()
         self._sleep = sleep
+        self._monotonic = monotonic
         self.key = inner.key
         self.address = inner.address
         self.retries = 0
@@ -112,7 +114,7 @@ class Retrying:
         self._inner.close()
 
     def _again(self, call: Callable[[], T]) -> T:
-        started = time.monotonic()
+        started = self._monotonic()
         pause = self._patience.first_wait_s
         left = self._patience.tries
         damaged = False
@@ -128,7 +130,7 @@ class Retrying:
                 wait = pause * (1 + random.random() / 2)
                 if isinstance(exc, Busy):
                     wait = max(wait, exc.retry_after_s)
-                elapsed = time.monotonic() - started
+                elapsed = self._monotonic() - started
                 if not left or elapsed + wait > self._patience.deadline_s:
                     raise
             self.retries += 1

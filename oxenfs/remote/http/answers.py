@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from oxenfs.errors import RemoteRefused
 from oxenfs.model import Author, Branch, Commit, ObjectHash
@@ -14,6 +14,17 @@ _HASH = re.compile(r"[0-9a-f]{1,32}\Z")
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))\Z"
 )
+
+
+T = TypeVar("T")
+
+
+def read(parse: Callable[[Any], T], value: Any, where: str) -> T:
+    """Return `parse(value)`; its error gets `where` in front."""
+    try:
+        return parse(value)
+    except RemoteRefused as exc:
+        raise RemoteRefused(f"{where}: {exc}") from exc
 
 
 def commit_of(value: Any) -> Commit:
@@ -26,6 +37,34 @@ def commit_of(value: Any) -> Commit:
         text(fields.get("message"), "message"),
         time_of(fields.get("timestamp")),
     )
+
+
+def commits_of(answer: Any) -> list[Commit]:
+    """Return the commits of a page; raise `RemoteRefused`."""
+    return [commit_of(value) for value in items(answer.get("commits"), "commits")]
+
+
+def branches_of(answer: Any) -> list[Branch]:
+    """Return all branches of a list; raise `RemoteRefused`."""
+    return [branch_of(value) for value in items(answer.get("branches"), "branches")]
+
+
+def default_branch_of(answer: Any) -> Branch | None:
+    """Return the branch that a repository's description names; raise `RemoteRefused`."""
+    resource = mapping(answer.get("repository"), "a repository").get("default_resource")
+    branch = resource.get("branch") if isinstance(resource, dict) else None
+    return None if branch is None else branch_of(branch)
+
+
+def base_of(answer: Any) -> ObjectHash:
+    """Return the commit that a workspace stands on; raise `RemoteRefused`."""
+    made = mapping(answer.get("workspace"), "a workspace")
+    return hash_of(mapping(made.get("commit"), "a commit").get("id"))
+
+
+def paths_of(answer: Any) -> list[str]:
+    """Return the paths that a request staged; raise `RemoteRefused`."""
+    return [text(path, "a path") for path in items(answer.get("paths"), "paths")]
 
 
 def branch_of(value: Any) -> Branch:
@@ -74,7 +113,10 @@ def items(value: Any, what: str) -> list[Any]:
 
 
 def text(value: Any, what: str) -> str:
-    """Return `value` if it is a string; raise `RemoteRefused`."""
+    """Return `value` if it is a string; raise `RemoteRefused`.
+
+    JSON can say half of a surrogate pair, which no UTF-8 has: `?` takes its place.
+    """
     if not isinstance(value, str):
         raise RemoteRefused(f"the server sent {value!r:.60} for {what}")
-    return value
+    return value.encode("utf-8", "replace").decode()

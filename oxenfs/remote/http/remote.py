@@ -2,69 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote
 
 from oxenfs.address import Hosted
-from oxenfs.errors import NotFound
+from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.model import Author, Branch, Change, Commit, ObjectHash, Published, hash_text
 from oxenfs.remote.base import BlobPlace, DirectoryNodes, RawNode, TreePlace
-from oxenfs.remote.http.answers import branch_of, commit_of, items, mapping
+from oxenfs.remote.http.answers import (
+    branch_of,
+    branches_of,
+    commit_of,
+    commits_of,
+    default_branch_of,
+    read,
+)
 from oxenfs.remote.http.blobs import SMALL_BYTES_MAX, HttpBlobs
 from oxenfs.remote.http.transport import Transport
 from oxenfs.remote.http.trees import Trees
+from oxenfs.remote.http.workspace import branch_path
 
 _PAGE = 1000
 _DEFAULT_BRANCH = "main"
+# From here on a prefix may well be a whole id, and asking for that spares reading all commits.
+_FULL_DIGITS_MIN = 28
+_BRANCH_BYTES_MAX = 500
+_NOT_IN_A_BRANCH = re.compile(r"[\x00-\x20\x7f]|//|\A/|/\Z|\A\Z|(?:\A|/)\.\.?(?:/|\Z)")
 
 
 class HttpRemote:
     """A repository on a server. Safe to use from several threads; every call blocks."""
 
-    def __init__(self, hosted: Hosted, token: str | None, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        hosted: Hosted,
+        token: str | None,
+        timeout_s: float = 30.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         """Speak to the server of `hosted`; nothing is asked before it is needed.
 
         Args:
             hosted: scheme, host, namespace and name.
             token: for exactly this host.
-            timeout_s: for connecting, and the longest silence in an answer.
+            timeout_s: see `Transport`.
+            sleep: waits where the server asks for it during a publish.
+
+        Raises:
+            UsageError: the token cannot be sent.
         """
         self.address = str(hosted)
         # The host is part of the key: no server can put bytes into another's part of a cache.
         self.key = f"http:{self.address}"
         path = f"/api/repos/{quote(hosted.namespace)}/{quote(hosted.name)}"
         self.transport = Transport(f"{hosted.scheme}://{hosted.host}", path, token, timeout_s)
+        self._sleep = sleep
         self._trees = Trees(self.transport)
         self._blobs = HttpBlobs(self.transport)
 
     def branches(self) -> list[Branch]:
-        """Return all branches, sorted by name."""
-        answer = self.transport.json("GET", "/branches")
-        found = [branch_of(value) for value in items(answer.get("branches"), "branches")]
+        """Return all branches, sorted by name; raise `NotFound` if there is no repository."""
+        try:
+            answer = self.transport.json("GET", "/branches")
+        except NotFound as exc:
+            raise self._no_repository(exc) from exc
+        found = read(branches_of, answer, self.address)
         return sorted(found, key=lambda branch: branch.name)
 
     def branch(self, name: str) -> Branch:
         """Return the branch called exactly `name`; raise `NotFound`."""
-        answer = self.transport.json("GET", f"/branches/{_path(name)}")
-        found = branch_of(answer.get("branch"))
-        if found.name != name:
+        if not _may_be_a_branch(name):
             raise NotFound(f"no branch {name!r} at {self.address}")
-        return found
+        if "%" in name:
+            # Servers do not undo `%25` in this place.
+            named = [branch for branch in self.branches() if branch.name == name]
+        else:
+            answer = self.transport.json("GET", f"/branches/{branch_path(name)}")
+            named = [read(branch_of, answer.get("branch"), self.address)]
+        if not named or named[0].name != name:
+            raise NotFound(f"no branch {name!r} at {self.address}")
+        return named[0]
 
     def default_branch(self) -> Branch:
         """Return the branch that the server names, else `main`; raise `NotFound`."""
-        answer = mapping(self.transport.json("GET", "").get("repository"), "a repository")
-        resource = answer.get("default_resource")
-        branch = resource.get("branch") if isinstance(resource, dict) else None
-        return branch_of(branch) if branch is not None else self.branch(_DEFAULT_BRANCH)
+        try:
+            answer = self.transport.json("GET", "")
+        except NotFound as exc:
+            raise self._no_repository(exc) from exc
+        named = read(default_branch_of, answer, self.address)
+        return named if named is not None else self.branch(_DEFAULT_BRANCH)
 
     def commit(self, commit: ObjectHash) -> Commit:
         """Return a commit by its full id; raise `NotFound`."""
         answer = self.transport.json("GET", f"/commits/{hash_text(commit)}")
-        return commit_of(answer.get("commit"))
+        found = read(commit_of, answer.get("commit"), self.address)
+        if found.id != commit:
+            raise IntegrityError(f"{self.address} sent another commit than {hash_text(commit)}")
+        return found
 
     def commits_with_prefix(self, prefix: str, limit: int) -> list[ObjectHash]:
         """Return up to `limit` commit ids that start with `prefix`; reads the list of commits."""
+        if len(prefix) >= _FULL_DIGITS_MIN:
+            try:
+                return [self.commit(ObjectHash(int(prefix, 16))).id][:limit]
+            except NotFound:
+                pass
         found = []
         for commit in self._pages("/commits/all"):
             if hash_text(commit.id).startswith(prefix):
@@ -75,11 +119,7 @@ class HttpRemote:
 
     def history(self, head: ObjectHash) -> Iterator[Commit]:
         """Yield `head` and all its ancestors, newest first."""
-        seen: set[ObjectHash] = set()
-        for commit in self._pages(f"/commits/history/{hash_text(head)}"):
-            if commit.id not in seen:
-                seen.add(commit.id)
-                yield commit
+        return self._pages(f"/commits/history/{hash_text(head)}")
 
     def root(self, commit: ObjectHash) -> ObjectHash:
         """Return the id of the root directory of `commit`; raise `NotFound`."""
@@ -102,7 +142,11 @@ class HttpRemote:
         """
         if place is not None and place.size > SMALL_BYTES_MAX:
             return self._blobs.range(place, offset, size)
-        _, content = next(self._blobs.batch([blob]))
+        content = self._blobs.one(blob)
+        if place is not None and len(content) != place.size:
+            raise IntegrityError(
+                f"blob {hash_text(blob)} has {len(content)} bytes, the tree says {place.size}"
+            )
         if offset < 0 or size < 0 or offset + size > len(content):
             raise NotFound(f"blob {hash_text(blob)} ends at {len(content)}")
         return content[offset : offset + size]
@@ -118,7 +162,8 @@ class HttpRemote:
         """Commit `changes` to `branch`; see `oxenfs.remote.base.Remote.publish`."""
         from oxenfs.remote.http.publish import HttpPublisher
 
-        return HttpPublisher(self, self.transport).publish(branch, base, changes, message, author)
+        publisher = HttpPublisher(self, self.transport, self._sleep)
+        return publisher.publish(branch, base, changes, message, author)
 
     def make_branch(self, name: str, commit: ObjectHash) -> None:
         """Make a branch at `commit`; raise `RemoteRefused` or `RemoteUnavailable` if it exists."""
@@ -129,17 +174,32 @@ class HttpRemote:
         """Close the connections."""
         self.transport.close()
 
+    def _no_repository(self, exc: NotFound) -> NotFound:
+        return NotFound(f"no repository {self.address} ({exc})")
+
     def _pages(self, path: str) -> Iterator[Commit]:
+        """Yield the commits of a paged list, each once, a page read when it is needed."""
+        seen: set[ObjectHash] = set()
         page = 1
         while True:
             answer = self.transport.json("GET", path, params={"page": page, "page_size": _PAGE})
-            found = items(answer.get("commits"), "commits")
-            yield from map(commit_of, found)
+            found = read(commits_of, answer, self.address)
+            new = [commit for commit in found if commit.id not in seen]
+            for commit in new:
+                if commit.id not in seen:
+                    seen.add(commit.id)
+                    yield commit
             total = answer.get("total_pages")
-            if not found or not isinstance(total, int) or page >= total:
+            # Nothing new: a server that says the same page for ever.
+            if not new or not isinstance(total, int) or page >= total:
                 return
             page += 1
 
 
-def _path(name: str) -> str:
-    return "/".join(quote(part, safe="") for part in name.split("/"))
+def _may_be_a_branch(name: str) -> bool:
+    """Return whether a server can be asked for it: the rest of the name's rules are its own."""
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        return False
+    return len(encoded) <= _BRANCH_BYTES_MAX and not _NOT_IN_A_BRANCH.search(name)

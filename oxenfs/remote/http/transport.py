@@ -1,4 +1,4 @@
-"""Requests to one Oxen server: connections, deadlines, tokens, and what answers mean.
+"""Requests to one Oxen server: sessions, deadlines, tokens, redirects.
 
 Facts it is built on (oxen-server 0.65): file and batch answers leave in two small writes, which
 costs 40 ms on a kept connection unless the client asks for prompt acknowledgements after each
@@ -9,96 +9,56 @@ request; a User-Agent with "oxen" and a low version is refused; error bodies com
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import json
-import re
-import socket
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import requests
-import requests.adapters
 import urllib3
 
-from oxenfs.errors import (
-    AccessDenied,
-    Busy,
-    Conflict,
-    IntegrityError,
-    NotFound,
-    OxenfsError,
-    RemoteRefused,
-    RemoteUnavailable,
-)
+from oxenfs.errors import IntegrityError, OxenfsError, RemoteRefused, RemoteUnavailable, UsageError
+from oxenfs.remote.http import failures
+from oxenfs.remote.http.connections import new_session, sendable_body
 
 _USER_AGENT = "dataset-mount/1.0"
 _REDIRECTS_MAX = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+# What may be asked of another host: nothing that changes anything, or carries files.
+_QUESTIONS = ("GET", "HEAD", "QUERY")
 _JSON_BYTES_MAX = 256 << 20
-_ERROR_BYTES_MAX = 64 << 10
+_ERROR_BYTES_MAX = 256 << 10
 _PIECE_BYTES = 256 << 10
-_TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
-
-Body = bytes | Iterator[bytes] | None
-
-
-class _PromptConnection(urllib3.connection.HTTPConnection):
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        _acknowledge_promptly(self.sock)
-        return super().getresponse()
-
-
-class _PromptTlsConnection(urllib3.connection.HTTPSConnection):
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        _acknowledge_promptly(self.sock)
-        return super().getresponse()
-
-
-class _PromptPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _PromptConnection
-
-
-class _PromptTlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _PromptTlsConnection
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PromptPool, "https": _PromptTlsPool}
+_SESSIONS_KEPT = 16
+_PORTS = {"http": 80, "https": 443}
 
 
 class Answer:
     """The body of a good answer, to be read once.
 
     Attributes:
-        length: what the server said it sends, None if it did not.
-        headers: lower-case names.
+        received_bytes: how much of it came so far.
     """
 
-    def __init__(self, response: requests.Response, stall_s: float, where: str) -> None:
+    def __init__(
+        self, response: requests.Response, host: str, where: str, timeout_s: float
+    ) -> None:
+        """Read the body of `response`; `host`, `where` and `timeout_s` are for messages."""
         self._raw = response.raw
+        self._host = host
         self._where = where
-        self._stall_s = stall_s
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
-        length = self.headers.get("content-length", "")
-        self.length = int(length) if length.isdigit() else None
+        self._timeout_s = timeout_s
+        self.received_bytes = 0
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the body as it arrives; raise `RemoteUnavailable` if it stops or is cut off."""
-        received = 0
         try:
             while piece := self._raw.read1(_PIECE_BYTES):
-                received += len(piece)
+                self.received_bytes += len(piece)
                 yield piece
         except (urllib3.exceptions.HTTPError, OSError) as exc:
-            raise RemoteUnavailable(f"{self._where}: the answer broke off: {exc}") from exc
-        if self.length is not None and received != self.length:
-            raise RemoteUnavailable(
-                f"{self._where}: {received} of {self.length} bytes came, then nothing"
-            )
+            raise failures.no_answer(exc, self._host, self._where, self._timeout_s) from exc
 
     def read(self, limit: int) -> bytes:
         """Return the whole body; raise `IntegrityError` if it has more than `limit` bytes."""
@@ -107,7 +67,7 @@ class Answer:
         for piece in self.pieces():
             size += len(piece)
             if size > limit:
-                raise IntegrityError(f"{self._where}: an answer of more than {limit} bytes")
+                raise IntegrityError(f"an answer of more than {limit} bytes")
             parts.append(piece)
         return b"".join(parts)
 
@@ -115,7 +75,7 @@ class Answer:
         """Return the body, which must have `size` bytes; raise `IntegrityError`."""
         data = self.read(size)
         if len(data) != size:
-            raise IntegrityError(f"{self._where}: {len(data)} bytes instead of {size}")
+            raise IntegrityError(f"{len(data)} bytes instead of {size}")
         return data
 
 
@@ -123,8 +83,9 @@ class Transport:
     """Speaks to one repository of one server. Safe to use from several threads.
 
     Attributes:
+        origin: `scheme://host[:port]`.
         base: `scheme://host/api/repos/ns/name`.
-        bytes_received, requests: counters for `stats`.
+        requests, received_bytes: how many were sent, redirected ones too, and came.
     """
 
     def __init__(self, origin: str, path: str, token: str | None, timeout_s: float) -> None:
@@ -134,14 +95,21 @@ class Transport:
             origin: where the token may be sent to, and nowhere else.
             path: `/api/repos/ns/name`.
             token: for `Authorization: Bearer`; None sends none.
-            timeout_s: for connecting, and the longest silence in an answer.
+            timeout_s: for connecting and for silence. A whole answer may take longer, by a second
+                for every 4 KiB of it.
         """
         self.origin = origin
         self.base = origin + path
+        self.requests = 0
+        self.received_bytes = 0
+        self._host = urlsplit(origin).netloc
+        if token is not None and not (token.isascii() and token.isprintable() and token):
+            # A library's complaint would quote it.
+            raise UsageError(f"the token for {self._host} has characters that cannot be sent")
         self._token = token
         self._timeout_s = timeout_s
-        self._local = threading.local()
-        self._sessions: list[requests.Session] = []
+        self._idle: list[requests.Session] = []
+        self._closed = False
         self._lock = threading.Lock()
 
     def json(
@@ -166,19 +134,20 @@ class Transport:
         params: Mapping[str, str | int] | None = None,
     ) -> dict[str, Any]:
         """Return the JSON object of the answer to a request with any body."""
+        where = f"{method} {self.base}{path}"
         with self.open(method, path, params=params, body=body, headers=headers) as answer:
             raw = answer.read(_JSON_BYTES_MAX)
+        if not raw:
+            raise RemoteUnavailable(f"{where}: an empty answer")
         try:
             # Heartbeat newlines may come before it.
-            value = json.loads(raw)
+            value = failures.parsed(raw)
         except ValueError as exc:
-            raise RemoteRefused(
-                f"{self.base}{path} does not answer like an Oxen server{_page_title(raw)}"
-            ) from exc
+            raise failures.not_oxen(raw, where) from exc
         if not isinstance(value, dict):
-            raise RemoteRefused(f"{self.base}{path}: the answer is not a JSON object")
+            raise failures.not_oxen(raw, where)
         if value.get("status") == "error":
-            raise RemoteRefused(f"{self.base}{path}: {_message(value)}")
+            raise RemoteRefused(f"{where}: {failures.message_of(value)}")
         return value
 
     @contextlib.contextmanager
@@ -188,163 +157,159 @@ class Transport:
         path: str,
         *,
         params: Mapping[str, str | int] | None = None,
-        body: Body = None,
+        body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        pages: bool = False,
     ) -> Iterator[Answer]:
         """Give the answer to a request; the connection is kept only if it was read to the end.
+
+        An `IntegrityError` raised while it is read gets the URL in front.
+
+        Args:
+            method: GET, POST, QUERY, ...
+            path: below the repository, quoted.
+            params: the query string, not quoted.
+            body: sent as it is.
+            headers: beside our own.
+            pages: whether a good answer may be of the type `text/html`.
 
         Raises:
             AccessDenied: 401, 403.
             NotFound: 404.
             Conflict: 409.
-            Busy: 429; says how long to wait.
-            RemoteUnavailable: 5xx, no connection, silence.
-            RemoteRefused: any other answer that is not 2xx; 426 says that this client is too old.
+            Busy: 429, or 503 with a time; says how long to wait.
+            RemoteUnavailable: other 5xx, no connection, silence, an answer cut off.
+            RemoteRefused: any other answer that is not 2xx, a web page, a redirection that is not
+                safe; 426 says that this client is too old.
         """
         where = f"{method} {self.base}{path}"
-        response = self._send(method, self.base + path, params, body, dict(headers or {}), where)
+        query = "?" + urlencode(params, quote_via=quote, safe="") if params else ""
+        session = self._take()
         try:
-            if not 200 <= response.status_code < 300:
-                raise self._error(response, where)
-            yield Answer(response, self._timeout_s, where)
+            response, url = self._send(session, method, path + query, body, headers or {}, where)
+            try:
+                if not _same_origin(url, self.origin):
+                    where += f" (redirected to {urlsplit(url).scheme}://{urlsplit(url).netloc})"
+                if not 200 <= response.status_code < 300:
+                    raise self._error(response, url, where)
+                kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
+                if kind.lower() == "text/html" and not pages:
+                    raise failures.not_oxen(_beginning(response), where)
+                answer = Answer(response, self._host, where, self._timeout_s)
+                try:
+                    yield answer
+                except IntegrityError as exc:
+                    raise IntegrityError(f"{where}: {exc}") from exc
+                finally:
+                    with self._lock:
+                        self.received_bytes += answer.received_bytes
+            finally:
+                _release(response)
         finally:
-            _release(response)
+            self._give_back(session)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; calls after it are errors."""
         with self._lock:
-            for session in self._sessions:
-                session.close()
-            self._sessions.clear()
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
 
     def _send(
         self,
+        session: requests.Session,
         method: str,
-        url: str,
-        params: Mapping[str, str | int] | None,
-        body: Body,
-        headers: dict[str, str],
+        target: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
         where: str,
-    ) -> requests.Response:
-        for _ in range(_REDIRECTS_MAX):
+    ) -> tuple[requests.Response, str]:
+        """Return the answer, and from which URL it came."""
+        url = self.base + target
+        for _ in range(_REDIRECTS_MAX + 1):
             sent = {"User-Agent": _USER_AGENT, "Accept": "*/*", **headers}
-            if self._token is not None and url.startswith(self.origin + "/"):
+            if self._token is not None and _same_origin(url, self.origin):
                 sent["Authorization"] = f"Bearer {self._token}"
+            with self._lock:
+                self.requests += 1
             try:
-                response = self._session().request(
+                response = session.request(
                     method,
                     url,
-                    params=params,
-                    data=body,
+                    data=sendable_body(body),
                     headers=sent,
                     stream=True,
                     timeout=(self._timeout_s, self._timeout_s),
                     allow_redirects=False,
                 )
-            except requests.RequestException as exc:
-                raise RemoteUnavailable(f"{where}: no answer: {_short(exc)}") from exc
-            if response.status_code not in (301, 302, 303, 307, 308):
-                return response
-            url = self._redirected(url, response, where)
-            params = None
-            if not isinstance(body, bytes | None):
-                raise RemoteRefused(f"{where}: redirected in the middle of an upload")
-        raise RemoteRefused(f"{where}: too many redirects")
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
+                raise failures.no_answer(exc, self._host, where, self._timeout_s) from exc
+            location = response.headers.get("Location")
+            if response.status_code not in _REDIRECTS or location is None:
+                return response, url
+            response.close()
+            url = _redirected(url, location, method, where)
+        raise RemoteRefused(f"{where}: redirected more than {_REDIRECTS_MAX} times")
 
-    def _redirected(self, url: str, response: requests.Response, where: str) -> str:
-        target = urljoin(url, response.headers.get("Location", ""))
-        response.close()
-        old, new = urlsplit(url), urlsplit(target)
-        if new.scheme == "https" or (new.scheme == old.scheme and new.netloc == old.netloc):
-            return target
-        raise RemoteRefused(f"{where}: redirected to {new.scheme}://{new.netloc}: not safe")
+    def _take(self) -> requests.Session:
+        # A session is one thread's at a time. Not one per thread: threads of a pool come and go,
+        # and their connections would stay.
+        with self._lock:
+            if self._closed:
+                raise RemoteRefused(f"the connection to {self.base} was closed")
+            return self._idle.pop() if self._idle else new_session()
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.trust_env = False
-            session.headers.clear()
-            adapter = _Adapter(pool_connections=2, pool_maxsize=1, max_retries=0)
-            session.mount("http://", adapter)
-            session.mount("https://", adapter)
-            self._local.session = session
-            with self._lock:
-                self._sessions.append(session)
-        return session
+    def _give_back(self, session: requests.Session) -> None:
+        with self._lock:
+            if not self._closed and len(self._idle) < _SESSIONS_KEPT:
+                self._idle.append(session)
+                return
+        session.close()
 
-    def _error(self, response: requests.Response, where: str) -> OxenfsError:
-        try:
-            raw = response.raw.read(_ERROR_BYTES_MAX) or b""
-        except (urllib3.exceptions.HTTPError, OSError):
-            raw = b""
-        try:
-            value = json.loads(raw)
-            said = _message(value) if isinstance(value, dict) else ""
-        except ValueError:
-            said = _page_title(raw).strip(" :()")
-        status = response.status_code
-        text = f"{where}: {status}" + (f" {said}" if said else "")
-        if status in (401, 403):
-            return AccessDenied(
-                f"{text}; the token for {urlsplit(self.origin).netloc} is missing or refused: "
-                "oxen config --auth HOST TOKEN"
-            )
-        if status == 404:
-            return NotFound(text)
-        if status == 409:
-            return Conflict(text)
-        if status == 426:
-            return RemoteRefused(f"{text}: the server wants a newer client")
-        if status == 429:
-            return Busy(text, _retry_after(response.headers.get("Retry-After")))
-        if status >= 500:
-            return RemoteUnavailable(text)
-        return RemoteRefused(text)
+    def _error(self, response: requests.Response, url: str, where: str) -> OxenfsError:
+        sent = self._token is not None and _same_origin(url, self.origin)
+        raw = _beginning(response)
+        return failures.bad_status(response, raw, self._host, where, token=sent)
 
 
-def _acknowledge_promptly(sock: object) -> None:
-    # Does not stick: it has to be said again after each request.
-    if isinstance(sock, socket.socket) and hasattr(socket, "TCP_QUICKACK"):
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+def _beginning(response: requests.Response) -> bytes:
+    try:
+        return response.raw.read(_ERROR_BYTES_MAX) or b""
+    except (urllib3.exceptions.HTTPError, OSError):
+        # The status says enough.
+        return b""
 
 
 def _release(response: requests.Response) -> None:
     # A body that was not read to its end would be taken for the next answer.
-    if response.raw._original_response is None or response.raw._original_response.isclosed():
+    original = response.raw._original_response
+    if original is None or original.isclosed():
         response.raw.release_conn()
     else:
         response.close()
 
 
-def _message(value: Mapping[str, Any]) -> str:
-    error = value.get("error")
-    if isinstance(error, dict):
-        parts = [str(error[key]) for key in ("title", "detail") if error.get(key)]
-        if parts:
-            return ": ".join(parts)
-    return str(value.get("status_description") or value.get("status_message") or "")
-
-
-def _page_title(raw: bytes) -> str:
-    match = _TITLE.search(raw[:4096])
-    return f": a web page ({match[1].decode('utf-8', 'replace').strip()})" if match else ""
-
-
-def _short(exc: BaseException) -> str:
-    text = str(exc)
-    inner = re.search(r"\[Errno [^\]]*\] [^'\")]*", text)
-    return inner[0] if inner else text[:200]
-
-
-def _retry_after(value: str | None) -> float:
-    if value is None:
-        return 1.0
-    if value.strip().isdigit():
-        return float(value)
+def _redirected(url: str, location: str, method: str, where: str) -> str:
+    """Return where a redirection leads; raise `RemoteRefused` if that is not safe to follow."""
     try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return 1.0
-    return max(0.0, moment.timestamp() - time.time())
+        target = urljoin(url, location)
+        same = _same_origin(target, url)
+        new = urlsplit(target)
+    except ValueError as exc:
+        raise RemoteRefused(f"{where}: redirected to something that is no address") from exc
+    if same or (new.scheme == "https" and method in _QUESTIONS):
+        return target
+    raise RemoteRefused(
+        f"{where}: redirected to {new.scheme}://{new.hostname}, which is not safe to follow; "
+        "if that is the right server, use its address"
+    )
+
+
+def _same_origin(one: str, other: str) -> bool:
+    a, b = urlsplit(one), urlsplit(other)
+    return (a.scheme, a.hostname, a.port or _PORTS.get(a.scheme)) == (
+        b.scheme,
+        b.hostname,
+        b.port or _PORTS.get(b.scheme),
+    ) and a.username is b.username is None

@@ -5,17 +5,17 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from urllib.parse import quote
 
 from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.model import ObjectHash, hash_text
 from oxenfs.remote.archive import Limits, read_nodes
 from oxenfs.remote.base import DirectoryNodes, RawNode, TreePlace
 from oxenfs.remote.http.transport import Transport
-from oxenfs.remote.wire import COMMIT, DIRECTORY, VNODE, children_of
+from oxenfs.remote.wire import COMMIT, DIRECTORY, VNODE, decode_node
 
 _LIMITS = Limits(member_bytes=1 << 30)
 _RECENT = 8
+_TREE_NODES = (bytes([DIRECTORY]), bytes([VNODE]))
 
 
 class Trees:
@@ -29,14 +29,18 @@ class Trees:
 
     def root(self, commit: ObjectHash) -> ObjectHash:
         """Return the id of the root directory of `commit`; its listing comes with it."""
-        nodes = self._download(commit, b"")
-        node = nodes.get(commit)
-        if node is None:
-            raise NotFound(f"no commit {hash_text(commit)} at {self._transport.base}")
-        roots = [child.hash for child in children_of(node) if child.type == DIRECTORY]
-        if node.node[0] != COMMIT or len(roots) != 1:
-            raise IntegrityError(f"commit {hash_text(commit)} has no root directory")
-        self._remember(_directory(nodes, roots[0]))
+        with self._transport.open(
+            "GET", f"/tree/download/{hash_text(commit)}", params=_params(b"")
+        ) as answer:
+            nodes = {node.id: node for node in read_nodes(answer.pieces(), _LIMITS)}
+            raw = nodes.get(commit)
+            if raw is None:
+                raise NotFound(f"no commit {hash_text(commit)} at {self._transport.base}")
+            node = decode_node(raw)
+            roots = [child.hash for child in node.children if child.type == DIRECTORY]
+            if node.type != COMMIT or len(roots) != 1:
+                raise IntegrityError(f"commit {hash_text(commit)} has no root directory")
+            self._remember(_directory(nodes, roots[0]))
         return roots[0]
 
     def directory(self, id: ObjectHash, place: TreePlace) -> DirectoryNodes:
@@ -45,31 +49,25 @@ class Trees:
             found = self._recent.get(id)
         if found is not None:
             return found
-        # Paths travel as a comma list.
-        if b"," not in place.path:
-            nodes = self._download(place.commit, place.path)
-            if id in nodes:
-                return _directory(nodes, id)
+        if _can_be_asked_by_path(place.path):
+            with self._transport.open(
+                "GET", f"/tree/download/{hash_text(place.commit)}", params=_params(place.path)
+            ) as answer:
+                nodes = {node.id: node for node in read_nodes(answer.pieces(), _LIMITS)}
+                if id in nodes:
+                    return _directory(nodes, id)
         return self._by_id(id)
 
     def whole(self, commit: ObjectHash) -> Iterator[RawNode]:
         """Yield the nodes of a commit below its root, each once, as they arrive."""
         params = {"subtrees": "", "is_download": "true"}
-        yield from self._archive(f"/tree/download/{hash_text(commit)}", params, commit)
+        yield from self._archive(f"/tree/download/{hash_text(commit)}", params)
 
     def between(self, base: ObjectHash, head: ObjectHash) -> Iterator[RawNode]:
         """Yield the nodes that the commits after `base` up to `head` have and `base` has not."""
-        path = f"/tree/download/{hash_text(base)}..{hash_text(head)}"
-        yield from self._archive(path, {}, head)
+        yield from self._archive(f"/tree/download/{hash_text(base)}..{hash_text(head)}", {})
 
-    def _download(self, commit: ObjectHash, path: bytes) -> dict[ObjectHash, RawNode]:
-        params = {"subtrees": path.decode(), "depth": "0", "is_download": "true"}
-        with self._transport.open(
-            "GET", f"/tree/download/{hash_text(commit)}", params=params
-        ) as answer:
-            return {node.id: node for node in read_nodes(answer.pieces(), _LIMITS)}
-
-    def _archive(self, path: str, params: dict[str, str], commit: ObjectHash) -> Iterator[RawNode]:
+    def _archive(self, path: str, params: dict[str, str]) -> Iterator[RawNode]:
         seen: set[ObjectHash] = set()
         with self._transport.open("GET", path, params=params) as answer:
             for node in read_nodes(answer.pieces(), _LIMITS):
@@ -78,17 +76,18 @@ class Trees:
                     yield node
 
     def _by_id(self, id: ObjectHash) -> DirectoryNodes:
-        directory = self._node(id)
-        vnodes = [self._node(child.hash) for child in children_of(directory)]
-        return DirectoryNodes(directory, tuple(vnodes))
+        nodes = {id: self._node(id)}
+        for child in decode_node(nodes[id]).children:
+            nodes[child.hash] = self._node(child.hash)
+        return _directory(nodes, id)
 
     def _node(self, id: ObjectHash) -> RawNode:
-        path = f"/tree/nodes/hash/{quote(hash_text(id))}/download"
+        path = f"/tree/nodes/hash/{hash_text(id)}/download"
         with self._transport.open("GET", path) as answer:
-            for node in read_nodes(answer.pieces(), _LIMITS):
-                if node.id == id:
-                    return node
-        raise NotFound(f"no node {hash_text(id)} at {self._transport.base}")
+            nodes = {node.id: node for node in read_nodes(answer.pieces(), _LIMITS)}
+        if id not in nodes:
+            raise NotFound(f"no node {hash_text(id)} at {self._transport.base}")
+        return nodes[id]
 
     def _remember(self, nodes: DirectoryNodes) -> None:
         with self._lock:
@@ -97,16 +96,32 @@ class Trees:
                 self._recent.popitem(last=False)
 
 
-_TREE_NODES = (bytes([DIRECTORY]), bytes([VNODE]))
+def _params(path: bytes) -> dict[str, str]:
+    return {"subtrees": path.decode(), "depth": "0", "is_download": "true"}
+
+
+def _can_be_asked_by_path(path: bytes) -> bool:
+    """Return whether `path` can stand in a query: several travel as one comma list, as UTF-8."""
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return b"," not in path
 
 
 def _directory(nodes: dict[ObjectHash, RawNode], id: ObjectHash) -> DirectoryNodes:
-    directory = nodes.get(id)
-    if directory is None or directory.node[0] != DIRECTORY:
-        raise IntegrityError(f"an archive without the directory {hash_text(id)} asked for")
+    """Return the directory `id` out of `nodes`; each is one by what it says itself, too."""
+    if id not in nodes:
+        raise IntegrityError(f"directory {hash_text(id)} is missing")
+    directory = decode_node(nodes[id])
+    if directory.type != DIRECTORY:
+        raise IntegrityError(f"node {hash_text(id)} is not a directory")
     vnodes = []
-    for child in children_of(directory):
-        if child.hash not in nodes:
-            raise IntegrityError(f"an archive without a vnode of directory {hash_text(id)}")
-        vnodes.append(nodes[child.hash])
-    return DirectoryNodes(directory, tuple(vnodes))
+    for child in directory.children:
+        raw = nodes.get(child.hash)
+        if raw is None:
+            raise IntegrityError(f"a vnode of directory {hash_text(id)} is missing")
+        if decode_node(raw).type != VNODE:
+            raise IntegrityError(f"a child of directory {hash_text(id)} is no vnode")
+        vnodes.append(raw)
+    return DirectoryNodes(nodes[id], tuple(vnodes))

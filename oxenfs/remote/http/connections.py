@@ -1,0 +1,127 @@
+"""Connections to a server: prompt acknowledgements, and a limit to how slowly bytes may come.
+
+A timeout of a socket is about one call. A server that sends a byte now and then would never meet
+it, so what is waited for an answer is counted as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import socket
+import time
+from typing import Any
+
+import requests
+import requests.adapters
+import urllib3
+
+RATE_MIN_BYTES_S = 4096
+"""Each 4 KiB of an answer allow for one more second of waiting, beside the timeout."""
+
+# Sent in pieces, each with the timeout: 128 KiB in 30 s is the same rate as above.
+_SEND_BYTES = 128 << 10
+
+
+class _Timed(io.RawIOBase):
+    """The bytes of one answer, which must not come too slowly."""
+
+    def __init__(self, sock: socket.socket, inner: io.RawIOBase) -> None:
+        self._sock = sock
+        self._inner = inner
+        self._limit_s = sock.gettimeout()
+        self._received_bytes = 0
+        self._waited_s = 0.0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._limit_s is None:
+            return self._inner.readinto(buffer)
+        left_s = self._limit_s + self._received_bytes / RATE_MIN_BYTES_S - self._waited_s
+        if left_s <= 0:
+            raise TimeoutError(f"less than {RATE_MIN_BYTES_S} bytes a second came")
+        self._sock.settimeout(min(left_s, self._limit_s))
+        started = time.monotonic()
+        try:
+            got = self._inner.readinto(buffer)
+        finally:
+            self._waited_s += time.monotonic() - started
+        self._received_bytes += got or 0
+        return got
+
+    def close(self) -> None:
+        self._inner.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Timed(sock, self.fp.detach()))
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    response_class = _Response
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        _acknowledge_promptly(self.sock)
+        return super().getresponse()
+
+
+class _TlsConnection(urllib3.connection.HTTPSConnection):
+    response_class = _Response
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        _acknowledge_promptly(self.sock)
+        return super().getresponse()
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **{"blocksize": _SEND_BYTES, **kwargs})
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        # Redirections are followed by hand. Even told not to follow them, `requests` would read
+        # all of such an answer into memory, and take its address apart.
+        return None
+
+
+def new_session() -> requests.Session:
+    """Return a session that keeps one connection, and takes nothing from the environment."""
+    session = _Session()
+    session.trust_env = False
+    session.headers.clear()
+    adapter = _Adapter(pool_connections=2, pool_maxsize=1, max_retries=0)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def sendable_body(body: bytes | None) -> bytes | io.BytesIO | None:
+    """Return a body in the form in which no single call has to send all of a large one.
+
+    Python's `sendall` has one timeout for everything it is given: 10 MiB in 30 s is more than many
+    a line takes.
+    """
+    return io.BytesIO(body) if body is not None and len(body) > _SEND_BYTES else body
+
+
+def _acknowledge_promptly(sock: object) -> None:
+    # Does not stick: it has to be said again after each request.
+    if isinstance(sock, socket.socket) and hasattr(socket, "TCP_QUICKACK"):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
