@@ -63,7 +63,7 @@ class Busy(RemoteUnavailable):
         retry_after_s: when.
     """
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         """Say what is busy, and for how long."""
         super().__init__(message)
         self.retry_after_s = retry_after_s

@@ -17,8 +17,8 @@ import outcome
 import pytest
 import trio
 
-from oxenfs.errors import Conflict, MountError, NotFound, UsageError
-from oxenfs.mount import client, control
+from oxenfs.errors import Busy, Conflict, MountError, NotFound, UsageError
+from oxenfs.mount import client, control, failures
 from oxenfs.mount.client import Event, ask
 from oxenfs.mount.control import Command, Send
 from oxenfs.mount.registry import Entry
@@ -288,3 +288,9 @@ def test_the_socket_is_private_and_its_path_may_be_long(tmp_path: Path) -> None:
 
     assert _with_server(folder, look) == {"said": "far"}
     assert not (folder / client.SOCKET).exists()
+
+
+def test_a_busy_server_is_told_as_such() -> None:
+    told = failures.from_json(failures.to_json(Busy("the server is busy", 7.0)))
+    assert isinstance(told, Busy)
+    assert str(told) == "the server is busy"
