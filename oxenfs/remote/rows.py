@@ -10,6 +10,7 @@ import msgpack
 from oxenfs.errors import IntegrityError, NotADirectory, NotFound
 from oxenfs.model import NAME_BYTES_MAX, Kind, ObjectHash, hash_text
 from oxenfs.remote.base import DirectoryNodes, Remote, TreePlace
+from oxenfs.remote.describe import KINDS
 from oxenfs.remote.wire import DIRECTORY, LENGTH_MAX, VERSION, VNODE
 
 log = logging.getLogger(__name__)
@@ -18,8 +19,6 @@ _VERSION = VERSION.encode()
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, OverflowError, msgpack.UnpackException)
 _SIZE_MAX = 1 << 63
 _BINARY = int(Kind.BINARY)
-# Plain numbers: they are compared and stored a million times.
-_KINDS = {kind.name.lower().encode(): int(kind) for kind in Kind if kind is not Kind.DIRECTORY}
 
 
 class Row(NamedTuple):
@@ -120,7 +119,7 @@ def _rows(unpacker: msgpack.Unpacker) -> list[Row]:
     make = tuple.__new__
     rows: list[Row] = []
     add = rows.append
-    kind_of = _KINDS.get
+    kind_of = KINDS.get
     for item in unpacker:
         fields = item[0][_VERSION]
         if fields[0] == b"File":
