@@ -7,7 +7,6 @@ it, so what is waited for an answer is counted as a whole.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import io
 import socket
 import time
@@ -16,6 +15,8 @@ from typing import Any
 import requests
 import requests.adapters
 import urllib3
+
+from oxenfs.remote.http.heads import LimitedResponse
 
 RATE_MIN_BYTES_S = 4096
 """Each 4 KiB of an answer allow for one more second of waiting, beside the timeout."""
@@ -57,7 +58,7 @@ class _Timed(io.RawIOBase):
         super().close()
 
 
-class _Response(http.client.HTTPResponse):
+class _Response(LimitedResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_Timed(sock, self.fp.detach()))
