@@ -201,6 +201,43 @@ class Cache:
         self.discard(table, key, row, why)
         return False
 
+    def load_chunks(self, wanted: Sequence[tuple[bytes, Row, memoryview]], *, wait: bool) -> bool:
+        """Fill each view with the chunk of that key and row; return False if one is not right.
+
+        Neighbours in one segment are read at once. Otherwise as `load`.
+        """
+        right = True
+        start = 0
+        while start < len(wanted):
+            stop = start + 1
+            while stop < len(wanted) and _is_next(wanted[stop - 1][1], wanted[stop][1]):
+                stop += 1
+            run = wanted[start:stop]
+            start = stop
+            try:
+                views = [view for _, _, view in run]
+                whole = self.segments.read_into(run[0][1].extent, views, wait=wait)
+            except BlockingIOError:
+                raise
+            except OSError:
+                whole = False
+            for key, row, view in run:
+                if whole and len(view) == row.extent.length and is_right(CHUNKS, key, row, view):
+                    self.bytes_read += len(view)
+                    self.ages.touch(key)
+                else:
+                    # One by one, to find out which it is.
+                    right &= self.load(CHUNKS, key, row, view, wait=True)
+        return right
+
+    def has(self, table: str, key: bytes) -> bool:
+        """Return whether an object is here, without looking at it."""
+        try:
+            return self.env.has(table, key)
+        except OxenfsError as exc:
+            self._trouble(exc)
+            return False
+
     def discard(self, table: str, key: bytes, row: Row, why: str) -> None:
         """Drop a damaged object, if it is still the one that `row` says."""
         with contextlib.suppress(OxenfsError), self.env.write() as txn:
@@ -462,6 +499,12 @@ def is_right(table: str, key: bytes, row: Row, data: Buffer) -> bool:
     """
     found = xxhash.xxh3_128_digest(data)
     return found == (key[16:32] if table == SMALL else row.digest[-16:])
+
+
+def _is_next(row: Row, other: Row) -> bool:
+    """Return whether `other` lies directly behind `row`."""
+    one, two = row.extent, other.extent
+    return one.segment == two.segment and one.offset + one.length == two.offset
 
 
 def _derived_key(key: bytes) -> bytes:
