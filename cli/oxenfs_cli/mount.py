@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oxenfs_cli.output import print_text, printable
-from oxenfs_cli.server_options import insecure, seconds
+from oxenfs_cli.server_options import insecure, seconds, size
 
 if TYPE_CHECKING:
     from oxenfs.mount.daemon import Started
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--cache-dir",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where trees are kept between mounts (default: $XDG_CACHE_HOME/oxenfs).",
+    help="Where trees and bytes are kept between mounts (default: $XDG_CACHE_HOME/oxenfs).",
 )
 @click.option(
     "--timeout",
@@ -34,6 +34,20 @@ if TYPE_CHECKING:
     help="How long a server may be silent before a read fails (default: 30s).",
 )
 @insecure
+@click.option(
+    "--cache-size",
+    "cache_bytes",
+    metavar="SIZE",
+    callback=size,
+    help="How much of what was read is kept on disk, such as 20G; the limit of the whole cache "
+    "folder from now on (default: as it was, 20G at first).",
+)
+@click.option(
+    "--verify",
+    type=click.Choice(["full"]),
+    help="full: hand out no byte of a large file before all of it came and was checked.",
+)
+@click.option("--offline", is_flag=True, help="Ask no server: show what is in the cache.")
 @click.option(
     "--allow-other",
     is_flag=True,
@@ -49,6 +63,9 @@ def command(
     cache_dir: Path | None,
     timeout_s: float,
     insecure: bool,
+    cache_bytes: int | None,
+    verify: str | None,
+    offline: bool,
     allow_other: bool,
     foreground: bool,
     verbose: bool,
@@ -65,7 +82,15 @@ def command(
 
     # Absolute from here on: the process that serves has `/` as its current folder.
     cache = cache_dir.expanduser().absolute() if cache_dir else places.cache_dir()
-    plan = Plan(address=parse(address), cache_dir=cache, insecure=insecure, timeout_s=timeout_s)
+    plan = Plan(
+        address=parse(address),
+        cache_dir=cache,
+        insecure=insecure,
+        timeout_s=timeout_s,
+        cache_bytes=cache_bytes,
+        verify_full=verify == "full",
+        offline=offline,
+    )
     build = _builder(plan)
     options = Options(allow_other=allow_other)
     if foreground:
@@ -78,13 +103,14 @@ def _builder(plan: Plan) -> Build:
     from oxenfs.mount.served import Served
 
     def build() -> Served:
+        from oxenfs.mount.data_commands import data_commands
         from oxenfs.mount.operations import Operations, Usage
         from oxenfs.views import stack
 
         built = stack.build(plan)
         usage = Usage(built.facts.size_bytes, built.facts.files)
         operations = Operations(built.root, usage, built.background)
-        return Served(operations, built.facts, built.close)
+        return Served(operations, built.facts, built.close, data_commands(built.data))
 
     return build
 
@@ -96,6 +122,8 @@ def _print(started: Started, verbose: bool) -> None:
     what = started.repo if revision is None else f"{started.repo}@{revision}"
     commit = f" (commit {started.commit[:10]})"
     print_text(f"mounted {printable(what)}{commit} on {printable(started.dir)}")
+    if started.note is not None:
+        print_text(printable(started.note))
     if verbose:
         print_text(f"process {started.pid}, log {printable(started.log)}")
     sys.stdout.flush()

@@ -38,6 +38,7 @@ class Started:
         commit: its id.
         pid: of the process that serves it.
         log: where that process logs to.
+        note: a sentence for whoever mounts, None if there is nothing to say.
     """
 
     dir: str
@@ -47,6 +48,7 @@ class Started:
     commit: str
     pid: int
     log: str
+    note: str | None = None
 
 
 def start(path: str | os.PathLike[str], build: Build, options: Options) -> Started:
@@ -133,6 +135,7 @@ def _serve(
             commit=hash_text(facts.commit.id),
             pid=os.getpid(),
             log=str(log),
+            note=facts.note,
         )
         serve(served, claim, options, log=log, on_ready=lambda: on_ready(started))
 

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 LISTING_BYTES_KEPT = 32 << 20
 _COMMITS_KEPT = 4096
+_USAGE = "usage:"
 
 
 class _Flight:
@@ -92,6 +93,15 @@ class Metadata:
             found = await trio.to_thread.run_sync(self._remote.commit, id)
             self._keep_commit(found)
         return found
+
+    def known_usage(self, root: ObjectHash) -> tuple[int, int] | None:
+        """Return size and number of files below a root directory, if they were remembered."""
+        value = self._records.recall(_USAGE + hash_text(root))
+        return None if value is None else (int(value[0]), int(value[1]))
+
+    def remember_usage(self, root: ObjectHash, size_bytes: int, files: int) -> None:
+        """Remember them."""
+        self._records.remember(_USAGE + hash_text(root), [size_bytes, files])
 
     def is_complete(self, commit: ObjectHash) -> bool:
         """Return whether all listings of a commit are kept."""
