@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oxenfs.errors import UsageError
-from oxenfs_cli.output import is_terminal, print_json, print_text, size_text
+from oxenfs_cli.output import is_terminal, print_text, size_text
 
 if TYPE_CHECKING:
     from oxenfs.mount.registry import Entry
@@ -64,7 +65,7 @@ def summary(result: Any) -> str:
 def print_result(result: Any, text: str, *, as_json: bool) -> None:
     """Print a result: on one line as JSON, as progress was, or in words."""
     if as_json:
-        print_json(result)
+        print(json.dumps(result))
     else:
         print_text(text)
 
@@ -83,8 +84,6 @@ def _ask(
 def _progress(name: str, *, as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Show progress: lines of JSON on stdout, or a bar on stderr if that is a terminal."""
     if as_json:
-        import json
-
         yield lambda event: print(json.dumps(event), flush=True)
         return
     if not is_terminal(2):

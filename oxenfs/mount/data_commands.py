@@ -75,10 +75,16 @@ async def _prefetch(data: Data, paths: Sequence[bytes], send: Send) -> dict[str,
             await send({"progress": work.progress()})
             told_s = time.monotonic()
 
+    failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tell)
-        await work.run()
+        try:
+            await work.run()
+        except Exception as exc:  # raised below, where no nursery wraps it in a group
+            failure = exc
         nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
     await send({"progress": work.progress()})
     return work.progress()
 
