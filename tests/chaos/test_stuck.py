@@ -54,12 +54,6 @@ class Waiting:
             self.errors.append(error)
 
 
-@pytest.fixture(autouse=True)
-def with_breaker() -> None:
-    if "--cache-size" not in options_of_mount():
-        pytest.skip("this mount has no breaker yet")
-
-
 @contextmanager
 def stuck(served: Served, mount: Mounted) -> Iterator[Waiting]:
     """Let 200 readers wait for a server that takes everything and says nothing."""
