@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from semantics.mounted import Mounted, until
 
-from .conftest import Served, drop_pages, mounted, options_of_mount
+from .conftest import Served, drop_pages, mounted
 from .faults import BLOBS, Fault
 
 pytestmark = pytest.mark.fuse
