@@ -20,7 +20,7 @@ from harness import Figure, Goal, alternate, arguments, at_least, compared, no_m
 from link import Link, link
 from machine import cpu_seconds, forget_pages
 from mounts import mounted
-from remotes import Origin, chunk_url, curl_s, missing_peers, origin
+from remotes import Origin, add_server, chunk_url, curl_s, missing_peers, origin
 from sequential import read_through
 from trees import FILE_NAME, Tree
 
@@ -182,13 +182,8 @@ def main() -> None:
     parser = arguments("one large file over a link", rounds=3)
     parser.add_argument("--size", type=int, default=1 << 30, help="in bytes")
     parser.add_argument("--rtt-ms", type=float, nargs="+", default=[0, 20, 80])
-    parser.add_argument(
-        "--real", default=os.environ.get("OXEN_SERVER"), help="oxen-server's binary"
-    )
-    parser.add_argument("--ours", action="store_true", help="our server, even with OXEN_SERVER set")
+    add_server(parser)
     args = parser.parse_args()
-    if args.ours:
-        args.real = None
     if args.quick:
         args.size, args.rtt_ms = min(args.size, 64 << 20), [20]
     run(args, measure)

@@ -25,7 +25,7 @@ from harness import Figure, alternate, arguments, at_least, compared, no_more_th
 from link import link
 from machine import cpu_seconds, warm
 from mounts import mounted, yardstick
-from remotes import Origin, clone_s, missing_peers, origin, plain_server, rclone_mount
+from remotes import Origin, add_server, clone_s, missing_peers, origin, plain_server, rclone_mount
 from small_files import names_below
 from trees import Tree
 
@@ -224,13 +224,8 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=10_000, help="of each file, in bytes")
     parser.add_argument("--rtt-ms", type=float, default=20)
-    parser.add_argument(
-        "--real", default=os.environ.get("OXEN_SERVER"), help="oxen-server's binary"
-    )
-    parser.add_argument("--ours", action="store_true", help="our server, even with OXEN_SERVER set")
+    add_server(parser)
     args = parser.parse_args()
-    if args.ours:
-        args.real = None
     if args.quick:
         args.files = min(args.files, 1_000)
     run(args, measure)

@@ -7,6 +7,7 @@ speaks to; the official client's `clone` and `download` of that.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import signal
@@ -47,6 +48,16 @@ class Origin:
     def address(self, host: str | None = None) -> str:
         """Return the address to mount, through `host` where that is another one."""
         return f"http://{host or self.host}/{NAME}@main"
+
+
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of the server: ours, or the real one where there is one."""
+    real = os.environ.get("OXEN_SERVER")
+    what = "serve by this oxen-server (default: $OXEN_SERVER, or else our own)"
+    parser.add_argument("--real", default=real, metavar="BINARY", help=what)
+    parser.add_argument(
+        "--ours", dest="real", action="store_const", const=None, help="our own in any case"
+    )
 
 
 @contextmanager
