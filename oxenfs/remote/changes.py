@@ -19,17 +19,25 @@ def checked(changes: Iterable[Change]) -> Iterator[Change]:
         Unsupported: a name that Oxen cannot store.
         ValueError: they are not in tree order, which is the caller's mistake.
     """
+    folder: bytes | None = None
     last: list[bytes] = []
+    last_name = b""
     for change in changes:
-        components = tree_order(change.path)
+        path = change.path
+        at, _, name = path.rpartition(b"/")
         # Folders are looked at once, not with each of their files.
-        if components[:-1] != last[:-1]:
+        if at == folder:
+            in_order = name >= last_name
+        else:
+            components = tree_order(path)
             for component in components[:-1]:
                 check_name(component)
-        check_name(components[-1])
-        if components < last:
-            raise ValueError(f"changes are not in tree order: {change.path!r}")
-        last = components
+            in_order = components >= [*last, last_name]
+            folder, last = at, components[:-1]
+        check_name(name)
+        if not in_order:
+            raise ValueError(f"changes are not in tree order: {path!r}")
+        last_name = name
         yield change
 
 

@@ -11,6 +11,7 @@ Source: the node format of Oxen 0.25 to 0.65 (`V0_25_0`), seen in repositories o
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -240,8 +241,18 @@ def encode_payload(payload: Payload) -> bytes:
             payload.author.email,
             timestamp_fields(payload.timestamp_ns),
         ]
-    packed: bytes = msgpack.packb([{VERSION: fields}])
+    packed: bytes = _packing.packer.pack([{VERSION: fields}])
     return packed
+
+
+class _Packing(threading.local):
+    """A packer per thread: one per payload would allocate and free a buffer of 1 MiB each time."""
+
+    def __init__(self) -> None:
+        self.packer = msgpack.Packer()
+
+
+_packing = _Packing()
 
 
 def _fields(raw: bytes) -> list[Any]:
