@@ -163,8 +163,7 @@ def changes(call: Call) -> Response:
         records = list(Area(txn, workspace.area_key).below(folder))
     for record in records:
         for path, kind in _kinds(call.remote, cursor, record):
-            file = record.file
-            found[kind].append(placeholder_entry(path, file))
+            found[kind].append(placeholder_entry(path))
             if kind != "modified":
                 parent = path.rpartition(b"/")[0]
                 key = (parent, "Added" if kind == "added" else "Removed")
