@@ -1,13 +1,17 @@
-"""What every remote does with a change set on its way in, and how it names conflicts."""
+"""What every remote looks at before it publishes: change sets, branch names, conflicts."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from oxenfs.errors import Conflict
+from oxenfs.errors import Conflict, UsageError
 from oxenfs.model import Change, check_name, tree_order
 
+BRANCH_BYTES_MAX = 500
+# What Oxen's servers refuse in a branch name, and what would not survive in a path.
+_BRANCH_BAD = re.compile(r"[~^:?\[*\\\s\x00-\x1f\x7f]|\.\.|@\{|//|\A@\Z|\.\Z|\A/|/\Z|\A\Z|\A-")
 _CONFLICTS_NAMED = 1000
 _CONFLICTS_SHOWN = 5
 
@@ -54,3 +58,13 @@ def refuse_conflicts(branch: str, paths: Iterable[bytes]) -> None:
         + "; nothing was committed",
         named,
     )
+
+
+def check_branch_name(name: str) -> None:
+    """Raise `UsageError` unless Oxen's servers would take `name` for a branch."""
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError as exc:
+        raise UsageError(f"a branch name that is not UTF-8: {name!r}") from exc
+    if _BRANCH_BAD.search(name) or length > BRANCH_BYTES_MAX:
+        raise UsageError(f"not a branch name that Oxen takes: {name!r}")
