@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from oxenfs_cli.output import print_text, printable
-from oxenfs_cli.server_options import insecure, seconds
+from oxenfs_cli.server_options import OptionalSeconds, insecure, seconds
 
 if TYPE_CHECKING:
     from oxenfs.mount.daemon import Started
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from oxenfs.views.stack import Plan
 
 
-@click.command(name="mount")
+@click.command(name="mount", cls=OptionalSeconds)
 @click.argument("address")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
@@ -33,6 +34,13 @@ if TYPE_CHECKING:
     default="30s",
     help="How long a server may be silent before a read fails (default: 30s).",
 )
+@click.option(
+    "--follow",
+    "follow_s",
+    metavar="[SECONDS]",
+    callback=seconds,
+    help="Move with the branch; ask every SECONDS where it is (default: 10).",
+)
 @insecure
 @click.option(
     "--allow-other",
@@ -48,6 +56,7 @@ def command(
     directory: Path,
     cache_dir: Path | None,
     timeout_s: float,
+    follow_s: float | None,
     insecure: bool,
     allow_other: bool,
     foreground: bool,
@@ -66,7 +75,7 @@ def command(
     # Absolute from here on: the process that serves has `/` as its current folder.
     cache = cache_dir.expanduser().absolute() if cache_dir else places.cache_dir()
     plan = Plan(address=parse(address), cache_dir=cache, insecure=insecure, timeout_s=timeout_s)
-    build = _builder(plan)
+    build = _builder(plan, follow_s)
     options = Options(allow_other=allow_other)
     if foreground:
         daemon.run(directory, build, options, lambda started: _print(started, verbose))
@@ -74,17 +83,22 @@ def command(
         _print(daemon.start(directory, build, options), verbose)
 
 
-def _builder(plan: Plan) -> Build:
+def _builder(plan: Plan, follow_s: float | None) -> Build:
     from oxenfs.mount.served import Served
 
     def build() -> Served:
+        from oxenfs.mount.moving import Mover
         from oxenfs.mount.operations import Operations, Usage
         from oxenfs.views import stack
 
         built = stack.build(plan)
         usage = Usage(built.facts.size_bytes, built.facts.files)
-        operations = Operations(built.root, usage, built.background)
-        return Served(operations, built.facts, built.close)
+        operations = Operations(built.root, usage)
+        mover = Mover(built, operations)
+        operations.run_beside(built.background)
+        if follow_s is not None:
+            operations.run_beside(partial(mover.follow, follow_s))
+        return Served(operations, built.facts, built.close, mover.commands(), mover.shown)
 
     return build
 

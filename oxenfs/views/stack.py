@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
 from oxenfs.address import Address
-from oxenfs.errors import NotFound
+from oxenfs.errors import Conflict, NotFound
 from oxenfs.model import Commit, ObjectHash, hash_text
 from oxenfs.remote.base import BlobFiles, Remote, TreePlace
 from oxenfs.remote.open import open_remote
-from oxenfs.remote.revision import resolve
+from oxenfs.remote.revision import Revision, resolve
 from oxenfs.remote.wire import DirectoryPayload, decode_node
 from oxenfs.store.direct import DirectBlobs
 from oxenfs.store.fetched import FetchedBlobs
@@ -60,18 +60,100 @@ class Facts:
     files: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """A root directory, and what it takes to let go of it.
+class View(NamedTuple):
+    """What a mount shows at one time.
 
     Attributes:
-        background: runs while the mount is served, and may end before; cancelled at its end.
+        tree: the node id of the commit's root.
     """
 
     root: Directory
     facts: Facts
-    close: Callable[[], None]
-    background: Callable[[], Awaitable[None]]
+    tree: ObjectHash
+
+
+class Stack:
+    """What it takes to show a repository, at one revision after the other.
+
+    Attributes:
+        root, facts: at the revision that `build` was asked for.
+        remote: the repository. Its calls block.
+    """
+
+    def __init__(self, plan: Plan, remote: Remote) -> None:
+        """Use `build`."""
+        self.remote = remote
+        self._plan = plan
+        self._metadata = Metadata(remote, plan.cache_dir)
+        self._blobs = DirectBlobs(remote) if isinstance(remote, BlobFiles) else FetchedBlobs(remote)
+        try:
+            view = self.at(resolve(remote, plan.address.rev), plan.address.rev)
+        except BaseException:
+            self._metadata.close()
+            raise
+        self.root, self.facts = view.root, view.facts
+
+    def at(self, revision: Revision, typed: str | None) -> View:
+        """Return what to show at `revision`, which was asked for as `typed`. Blocks."""
+        commit = revision.commit
+        root_id = self.remote.root(commit.id)
+        size, files = _usage(self.remote, commit, root_id)
+        repo = self._plan.address.repo
+        facts = Facts(repo, typed, revision.branch, commit, size_bytes=size, files=files)
+        root: Directory = root_of(Tree(commit, self._metadata, self._blobs), root_id)
+        root = WithFolder(root, FOLDER, info_folder(_info(facts), commit.timestamp_ns))
+        return View(root, facts, root_id)
+
+    def resolve(self, rev: str | None) -> Revision:
+        """Return what `rev` means now; None is the default branch. Blocks.
+
+        Raises:
+            NotFound: nothing; the text names near branches.
+        """
+        return resolve(self.remote, rev)
+
+    def head(self, branch: str) -> Revision:
+        """Return where `branch` is now; raise `NotFound` if there is none. Blocks."""
+        return Revision(self.remote.commit(self.remote.branch(branch).commit), branch)
+
+    def make_branch(self, name: str, commit: Commit) -> None:
+        """Make a branch at `commit`; raise `Conflict` if there is one. Blocks."""
+        try:
+            self.remote.branch(name)
+        except NotFound:
+            self.remote.make_branch(name, commit.id)
+        else:
+            raise Conflict(f"there is a branch {name!r} already; oxenfs checkout goes to it")
+
+    async def learn(self, base: Commit, view: View) -> None:
+        """Fetch the listings that `view` has and `base` has not at once, where that is possible.
+
+        Without it they are fetched one by one when they are needed, so its failure is no error.
+        """
+        await self._metadata.learn(base, view.facts.commit, view.tree)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._blobs.close()
+        self._metadata.close()
+        self.remote.close()
+
+    async def background(self) -> None:
+        """Run while the mount is served; may end before, and is cancelled at its end."""
+        # What a program does first after mounting goes before.
+        await trio.sleep(_WARM_AFTER_S)
+        commit = self.facts.commit.id
+        if not self._metadata.is_complete(commit):
+            plan = self._plan
+            await warm_in_child(
+                Task(
+                    plan.address.repo,
+                    hash_text(commit),
+                    str(plan.cache_dir),
+                    insecure=plan.insecure,
+                    timeout_s=plan.timeout_s,
+                )
+            )
 
 
 def build(plan: Plan) -> Stack:
@@ -82,45 +164,10 @@ def build(plan: Plan) -> Stack:
     """
     remote = open_remote(plan.address, insecure=plan.insecure, timeout_s=plan.timeout_s)
     try:
-        return _build(plan, remote)
+        return Stack(plan, remote)
     except BaseException:
         remote.close()
         raise
-
-
-def _build(plan: Plan, remote: Remote) -> Stack:
-    revision = resolve(remote, plan.address.rev)
-    commit = revision.commit
-    root_id = remote.root(commit.id)
-    size, files = _usage(remote, commit, root_id)
-    facts = Facts(
-        plan.address.repo, plan.address.rev, revision.branch, commit, size_bytes=size, files=files
-    )
-    metadata = Metadata(remote, plan.cache_dir)
-    blobs = DirectBlobs(remote) if isinstance(remote, BlobFiles) else FetchedBlobs(remote)
-    root: Directory = root_of(Tree(commit, metadata, blobs), root_id)
-    root = WithFolder(root, FOLDER, info_folder(_info(facts), commit.timestamp_ns))
-
-    task = Task(
-        plan.address.repo,
-        hash_text(commit.id),
-        str(plan.cache_dir),
-        insecure=plan.insecure,
-        timeout_s=plan.timeout_s,
-    )
-
-    def close() -> None:
-        blobs.close()
-        metadata.close()
-        remote.close()
-
-    async def background() -> None:
-        # What a program does first after mounting goes before.
-        await trio.sleep(_WARM_AFTER_S)
-        if not metadata.is_complete(commit.id):
-            await warm_in_child(task)
-
-    return Stack(root, facts, close, background)
 
 
 def _usage(remote: Remote, commit: Commit, root: ObjectHash) -> tuple[int, int]:
