@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oxenfs.errors import UsageError
 from oxenfs_cli.output import print_text, printable
-from oxenfs_cli.server_options import OptionalSeconds, insecure, seconds
+from oxenfs_cli.server_options import FOLLOW, OptionalSeconds, insecure, seconds
 
 if TYPE_CHECKING:
     from oxenfs.mount.daemon import Started
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
     help="How long a server may be silent before a read fails (default: 30s).",
 )
 @click.option(
+    "--revisions",
+    is_flag=True,
+    help="Show all branches and commits, as branches/NAME/ and commits/ID/.",
+)
+@click.option(
     "--follow",
     "follow_s",
     metavar="[SECONDS]",
@@ -56,6 +62,7 @@ def command(
     directory: Path,
     cache_dir: Path | None,
     timeout_s: float,
+    revisions: bool,
     follow_s: float | None,
     insecure: bool,
     allow_other: bool,
@@ -74,7 +81,18 @@ def command(
 
     # Absolute from here on: the process that serves has `/` as its current folder.
     cache = cache_dir.expanduser().absolute() if cache_dir else places.cache_dir()
-    plan = Plan(address=parse(address), cache_dir=cache, insecure=insecure, timeout_s=timeout_s)
+    plan = Plan(
+        address=parse(address),
+        cache_dir=cache,
+        insecure=insecure,
+        timeout_s=timeout_s,
+        revisions=revisions,
+    )
+    if revisions:
+        if plan.address.rev is not None:
+            raise UsageError(f"with --revisions all are shown: leave out @{plan.address.rev}")
+        # Branches move; what is below a commit does not.
+        follow_s = float(FOLLOW) if follow_s is None else follow_s
     build = _builder(plan, follow_s)
     options = Options(allow_other=allow_other)
     if foreground:

@@ -156,13 +156,15 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         """Find a name in a directory."""
         while True:
-            directory, listing, numbers = await self.inodes.look(parent_inode)
-            row = listing.find(name)
-            if row >= 0:
-                return self._reply_row(numbers.inode(row), listing, row)
+            generation = self.inodes.generation
+            directory = await self.inodes.directory(parent_inode)
+            if not directory.by_name:
+                directory, listing, numbers = await self.inodes.look(parent_inode)
+                row = listing.find(name)
+                if row >= 0:
+                    return self._reply_row(numbers.inode(row), listing, row)
             if len(name) > NAME_BYTES_MAX:  # the kernel lets up to 1024 through
                 raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
-            generation = self.inodes.generation
             node = await directory.unlisted(name)
             attributes = await node.stat()
             if generation == self.inodes.generation:

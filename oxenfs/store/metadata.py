@@ -29,10 +29,10 @@ _COMMITS_BEHIND_MAX = 1000
 
 
 class _Flight:
-    """A listing that is being made; whoever else wants it waits.
+    """A listing or a commit that is being fetched; whoever else wants it waits.
 
     Attributes:
-        failure: why it could not be made.
+        failure: why it could not be had.
     """
 
     __slots__ = ("done", "failure")
@@ -53,6 +53,8 @@ class Metadata:
         self._listing_bytes = 0
         self._building: dict[ObjectHash, _Flight] = {}
         self._commits: OrderedDict[ObjectHash, Commit] = OrderedDict()
+        self._asking: dict[ObjectHash, _Flight] = {}
+        self._roots: OrderedDict[ObjectHash, ObjectHash] = OrderedDict()
 
     async def listing(self, directory: ObjectHash, place: TreePlace) -> Listing:
         """Return the listing of the directory with that node id.
@@ -89,11 +91,35 @@ class Metadata:
             flight.done.set()
 
     async def commit(self, id: ObjectHash) -> Commit:
-        """Return a commit; raise `NotFound`."""
-        found = self._commits.get(id)
+        """Return a commit; raise `NotFound`. Asked for once however many want it."""
+        while (found := self._commits.get(id)) is None:
+            other = self._asking.get(id)
+            if other is not None:
+                await other.done.wait()
+                if other.failure is not None:
+                    raise other.failure
+                continue
+            flight = self._asking[id] = _Flight()
+            try:
+                found = await trio.to_thread.run_sync(self._remote.commit, id)
+                self._keep_commit(found)
+                return found
+            except Exception as exc:
+                flight.failure = exc
+                raise
+            finally:
+                del self._asking[id]
+                flight.done.set()
+        return found
+
+    async def root(self, commit: ObjectHash) -> ObjectHash:
+        """Return the id of the root directory of `commit`; raise `NotFound`."""
+        found = self._roots.get(commit)
         if found is None:
-            found = await trio.to_thread.run_sync(self._remote.commit, id)
-            self._keep_commit(found)
+            found = await trio.to_thread.run_sync(self._remote.root, commit)
+            self._roots[commit] = found
+            if len(self._roots) > _COMMITS_KEPT:
+                self._roots.popitem(last=False)
         return found
 
     async def learn(self, base: Commit, head: Commit, root: ObjectHash) -> None:

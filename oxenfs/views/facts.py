@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from oxenfs.errors import NotFound
 from oxenfs.model import Kind
@@ -40,6 +40,16 @@ class WithFolder(Directory):
     def rows_tell_content(self) -> bool:
         """As in the inner directory: the folder is in no listing."""
         return self._inner.rows_tell_content
+
+    @property
+    def shares(self) -> Hashable | None:
+        """As in the inner directory."""
+        return self._inner.shares
+
+    @property
+    def by_name(self) -> bool:
+        """As in the inner directory."""
+        return self._inner.by_name
 
     async def stat(self) -> Attributes:
         """Return the inner directory's attributes."""

@@ -22,6 +22,7 @@ from oxenfs.store.warm import Task, warm_in_child
 from oxenfs.views.base import Directory
 from oxenfs.views.commit import Tree, date_text, root_of
 from oxenfs.views.facts import FOLDER, WithFolder, info_folder
+from oxenfs.views.revisions import Revisions, Source
 
 _WARM_AFTER_S = 0.2
 
@@ -32,6 +33,7 @@ class Plan:
 
     Attributes:
         cache_dir: where trees are kept between mounts.
+        revisions: all branches and commits side by side; the address then has no revision.
         insecure, timeout_s: how to speak to a server, see `oxenfs.remote.open`.
     """
 
@@ -39,6 +41,7 @@ class Plan:
     cache_dir: Path
     insecure: bool = False
     timeout_s: float = 30.0
+    revisions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Stack:
     Attributes:
         root, facts: at the revision that `build` was asked for.
         remote: the repository. Its calls block.
+        revisions: None unless all of them are shown.
     """
 
     def __init__(self, plan: Plan, remote: Remote) -> None:
@@ -86,8 +90,14 @@ class Stack:
         self._plan = plan
         self._metadata = Metadata(remote, plan.cache_dir)
         self._blobs = DirectBlobs(remote) if isinstance(remote, BlobFiles) else FetchedBlobs(remote)
+        self.revisions: Revisions | None = None
+        if plan.revisions:
+            self.revisions = Revisions(Source(remote, self._metadata, self._blobs))
         try:
-            view = self.at(resolve(remote, plan.address.rev), plan.address.rev)
+            if plan.revisions:
+                view = self.all_revisions()
+            else:
+                view = self.at(resolve(remote, plan.address.rev), plan.address.rev)
         except BaseException:
             self._metadata.close()
             raise
@@ -101,6 +111,20 @@ class Stack:
         repo = self._plan.address.repo
         facts = Facts(repo, typed, revision.branch, commit, size_bytes=size, files=files)
         root: Directory = root_of(Tree(commit, self._metadata, self._blobs), root_id)
+        root = WithFolder(root, FOLDER, info_folder(_info(facts), commit.timestamp_ns))
+        return View(root, facts, root_id)
+
+    def all_revisions(self) -> View:
+        """Return all revisions as they are now, for a plan that shows them. Blocks."""
+        assert self.revisions is not None
+        branches = self.remote.branches()
+        default = self.remote.default_branch()
+        commit = self.remote.commit(default.commit)
+        root_id = self.remote.root(commit.id)
+        size, files = _usage(self.remote, commit, root_id)
+        repo = self._plan.address.repo
+        facts = Facts(repo, None, None, commit, size_bytes=size, files=files)
+        root = self.revisions.snapshot(branches, default)
         root = WithFolder(root, FOLDER, info_folder(_info(facts), commit.timestamp_ns))
         return View(root, facts, root_id)
 
