@@ -11,6 +11,7 @@ without, and a sample of 1% moves 1.2 to 2 times its bytes.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
@@ -19,8 +20,9 @@ from oxenfs.model import Kind
 from oxenfs.store.columns import Listing
 
 SMALL_BYTES_MAX = 1 << 20
-_GRADES = ((0.03, 1), (0.12, 4), (1.01, 8))
+_GRADES = ((0.03, 1), (0.12, 4), (math.inf, 8))
 _REST_BYTES = 256 << 10
+_READS_MIN = 4
 _RUN_MIN = 4
 _RUN_GROWTH = 4
 _RUN_FILES_MAX = 500
@@ -89,6 +91,9 @@ class Siblings:
         """Note the first read of a file, and ask for others of its folder."""
         row = sibling.row
         folder = self._folder(sibling.folder, sibling.listing)
+        if folder.reads >= folder.listing.count:
+            # The next epoch: what came in the last one may have been evicted.
+            folder = self._folders[sibling.folder] = _Folder(sibling.listing)
         folder.mark(row)
         folder.reads += 1
         folder.run = folder.run + 1 if 0 < row - folder.last <= 3 else 1
@@ -113,8 +118,11 @@ class Siblings:
     def _ahead_around(self, folder: _Folder, row: int, ahead: Ahead) -> None:
         part = folder.reads / folder.listing.count
         grade = next(each for below, each in _GRADES if part < below)
+        if folder.reads < _READS_MIN:
+            # So few of a small folder are chance.
+            grade = 1
         budget = folder.reads * grade * self.factor
-        if folder.left_bytes <= _REST_BYTES and part >= _GRADES[0][0]:
+        if folder.left_bytes <= _REST_BYTES and folder.reads >= _READS_MIN:
             budget = folder.spent + folder.listing.count
         known = folder.known
         above, below = row, row
