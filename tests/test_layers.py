@@ -18,6 +18,7 @@ SOURCES = {"oxenfs": ROOT / "oxenfs", "oxenfs_cli": ROOT / "cli" / "oxenfs_cli"}
 FREE = {
     "oxenfs",
     "oxenfs.errors",
+    "oxenfs.failures",
     "oxenfs.model",
     "oxenfs.address",
     "oxenfs.config",
@@ -28,7 +29,7 @@ FREE = {
 LAYERS: list[set[str]] = [
     {"oxenfs.kv"},
     # History and import ask a remote, as the store does, and nobody below the CLI asks them.
-    {"oxenfs.remote", "oxenfs.samples"},
+    {"oxenfs.remote", "oxenfs.samples", "oxenfs.source"},
     {"oxenfs.history", "oxenfs.importing", "oxenfs.store"},
     {"oxenfs.overlay", "oxenfs.video"},
     {"oxenfs.views"},

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from oxenfs.errors import UsageError
 from oxenfs_cli.output import print_text, printable
-from oxenfs_cli.server_options import insecure, seconds, size
+from oxenfs_cli.server_options import FOLLOW, OptionalSeconds, insecure, seconds, size
 
 if TYPE_CHECKING:
     from oxenfs.mount.daemon import Started
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from oxenfs.views.stack import Plan
 
 
-@click.command(name="mount")
+@click.command(name="mount", cls=OptionalSeconds)
 @click.argument("address")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
@@ -32,6 +34,18 @@ if TYPE_CHECKING:
     callback=seconds,
     default="30s",
     help="How long a server may be silent before a read fails (default: 30s).",
+)
+@click.option(
+    "--revisions",
+    is_flag=True,
+    help="Show all branches and commits, as branches/NAME/ and commits/ID/.",
+)
+@click.option(
+    "--follow",
+    "follow_s",
+    metavar="[SECONDS]",
+    callback=seconds,
+    help="Move with the branch; ask every SECONDS where it is (default: 10).",
 )
 @insecure
 @click.option(
@@ -62,6 +76,8 @@ def command(
     directory: Path,
     cache_dir: Path | None,
     timeout_s: float,
+    revisions: bool,
+    follow_s: float | None,
     insecure: bool,
     cache_bytes: int | None,
     verify: str | None,
@@ -90,8 +106,14 @@ def command(
         cache_bytes=cache_bytes,
         verify_full=verify == "full",
         offline=offline,
+        revisions=revisions,
     )
-    build = _builder(plan)
+    if revisions:
+        if plan.address.rev is not None:
+            raise UsageError(f"with --revisions all are shown: leave out @{plan.address.rev}")
+        # Branches move; what is below a commit does not.
+        follow_s = float(FOLLOW) if follow_s is None else follow_s
+    build = _builder(plan, follow_s)
     options = Options(allow_other=allow_other)
     if foreground:
         daemon.run(directory, build, options, lambda started: _print(started, verbose))
@@ -99,18 +121,24 @@ def command(
         _print(daemon.start(directory, build, options), verbose)
 
 
-def _builder(plan: Plan) -> Build:
+def _builder(plan: Plan, follow_s: float | None) -> Build:
     from oxenfs.mount.served import Served
 
     def build() -> Served:
         from oxenfs.mount.data_commands import data_commands
+        from oxenfs.mount.moving import Mover
         from oxenfs.mount.operations import Operations, Usage
         from oxenfs.views import stack
 
         built = stack.build(plan)
         usage = Usage(built.facts.size_bytes, built.facts.files)
-        operations = Operations(built.root, usage, built.background)
-        return Served(operations, built.facts, built.close, data_commands(built.data))
+        operations = Operations(built.root, usage)
+        mover = Mover(built, operations)
+        operations.run_beside(built.background)
+        if follow_s is not None:
+            operations.run_beside(partial(mover.follow, follow_s))
+        commands = {**mover.commands(), **data_commands(built, operations)}
+        return Served(operations, built.facts, built.close, commands, mover.shown)
 
     return build
 

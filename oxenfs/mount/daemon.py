@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from oxenfs import failures
 from oxenfs.errors import MountError, OxenfsError
 from oxenfs.model import hash_text
-from oxenfs.mount import failures, logfile, mountinfo, mountpoint, registry
+from oxenfs.mount import logfile, mountinfo, mountpoint, registry
 from oxenfs.mount.served import Build, Options
 
 _log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ import xxhash
 _TICKS = struct.Struct("<I")
 _TICK_BITS = 22
 _WRAP = 1 << 32
-_SIZE_BYTES_MIN, _SIZE_BYTES_MAX = 1 << 17, 1 << 23
+_SIZE_BYTES_MIN, _SIZE_BYTES_MAX = 1 << 17, 1 << 21
 
 
 class Ages:

@@ -110,7 +110,7 @@ class Cache:
         self._writer_fd = -1
         self._at = self._end = 0
         self._writing = threading.Lock()
-        self._warned_s = 0.0
+        self._warned_s = self._healed_s = 0.0
         self._closed = False
         self._broken = False
 
@@ -240,10 +240,18 @@ class Cache:
 
     def discard(self, table: str, key: bytes, row: Row, why: str) -> None:
         """Drop a damaged object, if it is still the one that `row` says."""
-        with contextlib.suppress(OxenfsError), self.env.write() as txn:
-            if rows.drop(txn, table, key, row.extent):
-                self.healed += 1
-                log.warning("dropped a damaged object of the cache (%s): %s", table, why)
+        try:
+            with self.env.write() as txn:
+                if not rows.drop(txn, table, key, row.extent):
+                    return
+        except OxenfsError as exc:
+            self._trouble(exc)
+            return
+        self.healed += 1
+        now = time.monotonic()
+        if self.healed == 1 or now - self._healed_s > _WARN_AGAIN_S:
+            self._healed_s = now
+            log.warning("dropped a damaged object of the cache: %s (%d by now)", why, self.healed)
 
     def drop_blob(self, blob: bytes, chunks: int) -> None:
         """Drop all chunks of a large blob; `blob` is a chunk's key without the number."""

@@ -105,6 +105,14 @@ class Remembering:
         """Yield the directory and vnode nodes of `commit`."""
         return self._inner.tree(commit)
 
+    def tree_between(self, base: ObjectHash, head: ObjectHash) -> Iterator[RawNode]:
+        """Yield the nodes that `head` has and `base` has not."""
+        return self._inner.tree_between(base, head)
+
+    def make_branch(self, name: str, commit: ObjectHash) -> None:
+        """Make a branch at `commit`."""
+        self._inner.make_branch(name, commit)
+
     def read(
         self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
     ) -> bytes:
@@ -203,6 +211,14 @@ class Offline:
     def tree(self, commit: ObjectHash) -> Iterator[RawNode]:
         """Raise `RemoteUnavailable`."""
         raise self._unknown("the tree")
+
+    def tree_between(self, base: ObjectHash, head: ObjectHash) -> Iterator[RawNode]:
+        """Raise `RemoteUnavailable`."""
+        raise self._unknown("the tree")
+
+    def make_branch(self, name: str, commit: ObjectHash) -> None:
+        """Raise `RemoteUnavailable`."""
+        raise RemoteUnavailable("offline: no branch can be made; mount without --offline")
 
     def read(
         self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None

@@ -23,6 +23,7 @@ SMALL_BYTES_MAX = 1 << 20
 # The last one without end: a folder may be read more often than it has files.
 _GRADES = ((0.03, 1), (0.12, 4), (math.inf, 8))
 _REST_BYTES = 256 << 10
+_READS_MIN = 4
 _RUN_MIN = 4
 _RUN_GROWTH = 4
 _RUN_FILES_MAX = 500
@@ -91,6 +92,9 @@ class Siblings:
         """Note the first read of a file, and ask for others of its folder."""
         row = sibling.row
         folder = self._folder(sibling.folder, sibling.listing)
+        if folder.reads >= folder.listing.count:
+            # The next epoch: what came in the last one may have been evicted.
+            folder = self._folders[sibling.folder] = _Folder(sibling.listing)
         folder.mark(row)
         folder.reads += 1
         folder.run = folder.run + 1 if 0 < row - folder.last <= 3 else 1
@@ -115,8 +119,11 @@ class Siblings:
     def _ahead_around(self, folder: _Folder, row: int, ahead: Ahead) -> None:
         part = folder.reads / folder.listing.count
         grade = next(each for below, each in _GRADES if part < below)
+        if folder.reads < _READS_MIN:
+            # So few of a small folder are chance.
+            grade = 1
         budget = folder.reads * grade * self.factor
-        if folder.left_bytes <= _REST_BYTES and part >= _GRADES[0][0]:
+        if folder.left_bytes <= _REST_BYTES and folder.reads >= _READS_MIN:
             budget = folder.spent + folder.listing.count
         known = folder.known
         above, below = row, row

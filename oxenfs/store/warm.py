@@ -24,26 +24,23 @@ from typing import NamedTuple
 import trio
 
 from oxenfs.address import parse
-from oxenfs.errors import IntegrityError, OxenfsError
+from oxenfs.errors import OxenfsError
 from oxenfs.model import Kind, ObjectHash, parse_hash
 from oxenfs.remote.base import (
     BlobFiles,
     DirectoryNodes,
     Elsewhere,
-    RawNode,
     Remote,
     TreePlace,
 )
 from oxenfs.remote.open import open_remote
-from oxenfs.remote.wire import DIRECTORY, VNODE, children_of
 from oxenfs.store.columns import Listing
 from oxenfs.store.metadata import commit_or_none
-from oxenfs.store.records import ListingRecords, make_columns
+from oxenfs.store.records import ListingRecords, complete_directories, make_columns
 from oxenfs.store.remembered import Remembering
 
 _PR_SET_PDEATHSIG = 1
 _NICE = 10
-_WAITING_BYTES_MAX = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,61 +106,6 @@ def warm(remote: Remote, records: ListingRecords, commit: ObjectHash) -> int:
                 made += 1
     records.set_complete(commit)
     return made
-
-
-def complete_directories(nodes: Iterator[RawNode]) -> Iterator[DirectoryNodes]:
-    """Yield each directory as soon as it and its vnodes have come, in whatever order.
-
-    Memory: directories and vnodes that wait for each other, 512 MiB at the most.
-
-    Raises:
-        IntegrityError: too much waits for what does not come.
-    """
-    waiting: dict[ObjectHash, RawNode] = {}
-    missing: dict[ObjectHash, int] = {}
-    directory_of: dict[ObjectHash, ObjectHash] = {}
-    vnodes: dict[ObjectHash, RawNode] = {}
-
-    waiting_bytes = 0
-
-    def finished(directory: ObjectHash) -> DirectoryNodes:
-        nonlocal waiting_bytes
-        node = waiting.pop(directory)
-        del missing[directory]
-        ids = _vnodes_of(node)
-        for id in ids:
-            directory_of.pop(id, None)
-        found = DirectoryNodes(node, tuple(vnodes.pop(id) for id in ids))
-        waiting_bytes -= sum(map(_size, (node, *found.vnodes)))
-        return found
-
-    for node in nodes:
-        waiting_bytes += _size(node)
-        if waiting_bytes > _WAITING_BYTES_MAX:
-            raise IntegrityError("a tree holds too many nodes that belong to no directory of it")
-        if node.node[0] == DIRECTORY:
-            ids = _vnodes_of(node)
-            waiting[node.id] = node
-            missing[node.id] = sum(id not in vnodes for id in ids)
-            directory_of.update(dict.fromkeys(ids, node.id))
-            if not missing[node.id]:
-                yield finished(node.id)
-        elif node.node[0] == VNODE:
-            vnodes[node.id] = node
-            owner = directory_of.get(node.id)
-            if owner is not None:
-                missing[owner] -= 1
-                if not missing[owner]:
-                    yield finished(owner)
-
-
-def _vnodes_of(node: RawNode) -> list[ObjectHash]:
-    # Each once, whatever is listed: it is taken out when its directory is made.
-    return list(dict.fromkeys(child.hash for child in children_of(node)))
-
-
-def _size(node: RawNode) -> int:
-    return len(node.node) + len(node.children)
 
 
 def _missing(

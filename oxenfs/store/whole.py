@@ -33,6 +33,7 @@ class Wholes:
         self._strikes: dict[tuple[ObjectHash, int], int] = {}
         self._due: set[tuple[ObjectHash, int]] = set()
         self._lock = threading.Lock()
+        self._checking = threading.Lock()
 
     def strikes(self, blob: ObjectHash, size: int) -> int:
         """Return how often the blob was found wrong."""
@@ -69,12 +70,19 @@ class Wholes:
     def check(self, blob: ObjectHash, size: int, prefix: bytes) -> bool:
         """Return whether all of a blob is here and right; blocks, reads all of it.
 
-        If it is wrong, it is dropped, and counted.
+        If it is wrong, it is dropped, and counted. One at a time: two who found the same mistake
+        would count it twice.
         """
+        with self._checking:
+            return self._check(blob, size, prefix)
+
+    def _check(self, blob: ObjectHash, size: int, prefix: bytes) -> bool:
         with self._lock:
             self._due.discard((blob, size))
         if self._cache is None:
             return False
+        if self.is_checked(prefix, size):
+            return True
         digest = xxhash.xxh3_128()
         view = memoryview(bytearray(CHUNK_BYTES))
         count = _chunks(size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -41,11 +41,16 @@ class Blobs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What all nodes of one commit share."""
+    """What all nodes of one commit share.
+
+    Attributes:
+        where: a name for this tree's place in a mount with several; None if it is the only one.
+    """
 
     commit: Commit
     metadata: Metadata
     blobs: Blobs
+    where: str | None = None
 
 
 class CommitDirectory(Directory):
@@ -64,9 +69,19 @@ class CommitDirectory(Directory):
         self._last_commit = last_commit
 
     @property
-    def key(self) -> tuple[bytes, ObjectHash]:
-        """The path and the node id."""
-        return (self._path, self._id)
+    def key(self) -> Hashable:
+        """The path and the node id, and the tree's place."""
+        return (self._path, self._id, self._tree.where)
+
+    @property
+    def shares(self) -> bytes | None:
+        """A folder at the same path of another revision may have the same files."""
+        return None if self._tree.where is None else self._path
+
+    @property
+    def rows_tell_content(self) -> bool:
+        """Rows have the hashes of blobs and node ids."""
+        return True
 
     async def stat(self) -> Attributes:
         """Return the attributes."""
@@ -118,7 +133,7 @@ class CommitFile(File):
         self._index = index
 
     @property
-    def key(self) -> tuple[object, bytes]:
+    def key(self) -> tuple[Hashable, bytes]:
         """The directory and the name."""
         return (self._directory.key, self._listing.name(self._index))
 

@@ -10,7 +10,7 @@ from oxenfs.errors import NotADirectory, NotFound, OxenfsError
 from oxenfs.store.remote_blobs import RemoteBlobs
 from oxenfs.store.siblings import SMALL_BYTES_MAX
 from oxenfs.views.base import Directory, Node, lookup
-from oxenfs.views.commit import CommitDirectory, CommitFile
+from oxenfs.views.commit import CommitFile
 
 _GROUP_FILES = 200
 _GROUP_BYTES = 2 << 20
@@ -23,7 +23,7 @@ _TURNS = 3
 class Prefetch:
     """One run over some paths. Cancelling it leaves what arrived."""
 
-    def __init__(self, root: CommitDirectory, blobs: RemoteBlobs, paths: Sequence[bytes]) -> None:
+    def __init__(self, root: Directory, blobs: RemoteBlobs, paths: Sequence[bytes]) -> None:
         """Fetch what is below `paths`, which start at `root`."""
         self._root = root
         self._blobs = blobs
@@ -147,7 +147,7 @@ class Prefetch:
         )
 
 
-async def blobs_below(root: CommitDirectory, paths: Sequence[bytes]) -> AsyncIterator[CommitFile]:
+async def blobs_below(root: Directory, paths: Sequence[bytes]) -> AsyncIterator[CommitFile]:
     """Yield the files at and below `paths`, depth first in the order of listings.
 
     Raises:
@@ -160,7 +160,8 @@ async def blobs_below(root: CommitDirectory, paths: Sequence[bytes]) -> AsyncIte
             if isinstance(node, CommitFile):
                 yield node
                 continue
-            assert isinstance(node, Directory)
+            if not isinstance(node, Directory):
+                continue
             listing = await node.listing()
             folders: list[Node] = []
             for row in range(listing.count):
@@ -169,12 +170,12 @@ async def blobs_below(root: CommitDirectory, paths: Sequence[bytes]) -> AsyncIte
                 child = node.child(listing, row)
                 if isinstance(child, CommitFile):
                     yield child
-                else:
+                elif isinstance(child, Directory):
                     folders.append(child)
             waiting.extend(reversed(folders))
 
 
-async def _at(root: CommitDirectory, path: bytes) -> Node:
+async def _at(root: Directory, path: bytes) -> Node:
     node: Node = root
     for name in filter(None, path.split(b"/")):
         if not isinstance(node, Directory):

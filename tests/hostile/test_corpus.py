@@ -20,8 +20,7 @@ from oxenfs.errors import OxenfsError
 from oxenfs.remote.base import BlobPlace, TreePlace
 from oxenfs.remote.http.remote import HttpRemote
 from oxenfs.store.columns import Listing
-from oxenfs.store.records import make_columns
-from oxenfs.store.warm import complete_directories
+from oxenfs.store.records import complete_directories, make_columns
 
 from . import answers, archives, trees
 from .building import BLOB, BLOB_ID, HEAD, Tree, archive
