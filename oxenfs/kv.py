@@ -130,6 +130,11 @@ class Environment:
         with _translated(self.path), self._env.begin(write=True, buffers=True) as txn:
             yield Transaction(txn, self._tables, self.path)
 
+    def forget_dead_readers(self) -> None:
+        """Free what killed processes held for reading; it keeps old pages from being reused."""
+        with _translated(self.path):
+            self._env.reader_check()
+
     def close(self) -> None:
         """Let go of the environment; the last user closes it."""
         with _registry_lock:
@@ -198,6 +203,15 @@ class Transaction:
         """Yield the keys that start with `prefix`, in order, without looking at the values."""
         for key, _ in self._from(table, prefix):
             yield key
+
+    def after(self, table: str, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the keys from `key` on and their values, in key order, to the table's end."""
+        with self._txn.cursor(db=self._tables[table]) as cursor:
+            found = cursor.set_range(key) if key else cursor.first()
+            while found:
+                here = bytes(cursor.key())
+                yield here, _unseal(memoryview(cursor.value()), table, here, self._path)
+                found = cursor.next()
 
     def _from(self, table: str, prefix: bytes) -> Iterator[tuple[bytes, memoryview]]:
         with self._txn.cursor(db=self._tables[table]) as cursor:

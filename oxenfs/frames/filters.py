@@ -112,7 +112,9 @@ class Pipeline:
         if any(name == "transpose" for name, _ in rotation(self._shape.matrix)):
             ratio, width, height = 1 / ratio, height, width
         if self._pictures.size is not None:
-            before = Pipeline(self._shape, _unscaled(self._pictures)) if self._pictures.crop else None
+            before = (
+                Pipeline(self._shape, _unscaled(self._pictures)) if self._pictures.crop else None
+            )
             if before is not None:
                 width, height = before.width, before.height
             ratio = ratio * Fraction(self.height * width, self.width * height)

@@ -144,9 +144,7 @@ def _with_keys(found: list[_Packet], stream: VideoStream) -> list[_Packet]:
     return [packet._replace(key=packet.dts in keys) for packet in found]
 
 
-def _index(
-    container: InputContainer, stream: VideoStream, found: list[_Packet]
-) -> FrameIndex:
+def _index(container: InputContainer, stream: VideoStream, found: list[_Packet]) -> FrameIndex:
     if not found:
         raise _Distrust
     if not found[0].key:

@@ -39,6 +39,7 @@ class Started:
         commit: its id.
         pid: of the process that serves it.
         log: where that process logs to.
+        note: a sentence for whoever mounts, None if there is nothing to say.
     """
 
     dir: str
@@ -48,6 +49,7 @@ class Started:
     commit: str
     pid: int
     log: str
+    note: str | None = None
 
 
 def start(path: str | os.PathLike[str], build: Build, options: Options) -> Started:
@@ -134,6 +136,7 @@ def _serve(
             commit=hash_text(facts.commit.id),
             pid=os.getpid(),
             log=str(log),
+            note=facts.note,
         )
         serve(served, claim, options, log=log, on_ready=lambda: on_ready(started))
 

@@ -238,7 +238,9 @@ class Operations(pyfuse3.Operations):
         if not isinstance(node, File):
             raise IsADirectory(f"inode {inode} is a directory")
         reader = await node.open()
-        return pyfuse3.FileInfo(fh=self._files.add(_OpenFile(inode, reader)), keep_cache=True)
+        # Pages of a file stay for ever, unless its reader knows that they were wrong.
+        keep_cache = getattr(reader, "keep_cache", True)
+        return pyfuse3.FileInfo(fh=self._files.add(_OpenFile(inode, reader)), keep_cache=keep_cache)
 
     @guarded
     async def read(  # type: ignore[override]  # any buffer will do, bytes are not needed

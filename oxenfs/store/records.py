@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import blake3
 
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _LISTINGS = "listings"
 _COMPLETE = "complete"
+_SEEN = "seen"
+_NAME_BYTES_MAX = 400
 
 
 class ListingRecords:
@@ -51,6 +55,35 @@ class ListingRecords:
         """Note that all directories of a commit are kept."""
         self._write(_COMPLETE, self._key(commit), b"1")
 
+    def recall(self, name: str) -> Any:
+        """Return a JSON value that was remembered under `name`, None if there is none."""
+        try:
+            value = self._env.get(_SEEN, self._name(name))
+        except OxenfsError:
+            return None
+        return None if value is None else json.loads(value)
+
+    def remember(self, name: str, value: Any) -> None:
+        """Remember a JSON value, for when the remote cannot be asked."""
+        encoded = json.dumps(value).encode()
+        try:
+            if self._env.get(_SEEN, self._name(name)) == encoded:
+                return
+        except OxenfsError:
+            pass
+        self._write(_SEEN, self._name(name), encoded)
+
+    def recall_all(self, prefix: str) -> Iterator[tuple[str, Any]]:
+        """Yield what was remembered under names that begin with `prefix`, without the prefix."""
+        begin = self._name(prefix)
+        try:
+            with self._env.read() as txn:
+                found = list(txn.scan(_SEEN, begin))
+        except OxenfsError:
+            return
+        for key, value in found:
+            yield key[len(begin) :].decode(), json.loads(value)
+
     def close(self) -> None:
         """Let go of the database."""
         self._env.close()
@@ -61,6 +94,13 @@ class ListingRecords:
                 txn.put(table, key, value)
         except OxenfsError as exc:
             log.warning("a listing cannot be kept: %s", exc)
+
+    def _name(self, name: str) -> bytes:
+        encoded = name.encode()
+        # LMDB's longest key is 511 bytes.
+        if len(encoded) > _NAME_BYTES_MAX:
+            encoded = encoded[:_NAME_BYTES_MAX] + blake3.blake3(encoded).digest(length=16)
+        return self._prefix + encoded
 
     def _key(self, id: ObjectHash) -> bytes:
         return self._prefix + id.to_bytes(16, "big")
@@ -125,7 +165,7 @@ def with_dates(rows: list[Row], date_of: Callable[[ObjectHash], int]) -> list[Ro
 
 def _open_or_replace(path: Path) -> Environment:
     """Open the database; one that does not open is set aside, for it can be made again."""
-    tables = [_LISTINGS, _COMPLETE]
+    tables = [_LISTINGS, _COMPLETE, _SEEN]
     try:
         return open_environment(path, tables, durable=False)
     except IntegrityError as exc:

@@ -60,7 +60,7 @@ class HttpRemote:
         self.transport = Transport(f"{hosted.scheme}://{hosted.host}", path, token, timeout_s)
         self._sleep = sleep
         self._trees = Trees(self.transport)
-        self._blobs = HttpBlobs(self.transport)
+        self.source = self._blobs = HttpBlobs(self.transport)
 
     def branches(self) -> list[Branch]:
         """Return all branches, sorted by name; raise `NotFound` if there is no repository."""
