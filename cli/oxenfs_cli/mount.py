@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     default="30s",
     help="How long a server may be silent before a read fails (default: 30s).",
 )
+@click.option("--frames", metavar="SPEC", help="Show the frames of videos instead of the files.")
 @insecure
 @click.option(
     "--allow-other",
@@ -48,6 +49,7 @@ def command(
     directory: Path,
     cache_dir: Path | None,
     timeout_s: float,
+    frames: str | None,
     insecure: bool,
     allow_other: bool,
     foreground: bool,
@@ -65,13 +67,31 @@ def command(
 
     # Absolute from here on: the process that serves has `/` as its current folder.
     cache = cache_dir.expanduser().absolute() if cache_dir else places.cache_dir()
-    plan = Plan(address=parse(address), cache_dir=cache, insecure=insecure, timeout_s=timeout_s)
+    if frames is not None:
+        _check_spec(frames)
+    plan = Plan(
+        address=parse(address),
+        cache_dir=cache,
+        insecure=insecure,
+        timeout_s=timeout_s,
+        frames=frames,
+    )
     build = _builder(plan)
     options = Options(allow_other=allow_other)
     if foreground:
         daemon.run(directory, build, options, lambda started: _print(started, verbose))
     else:
         _print(daemon.start(directory, build, options), verbose)
+
+
+def _check_spec(text: str) -> None:
+    from oxenfs.errors import NotFound, UsageError
+    from oxenfs.frames.spec import parse
+
+    try:
+        parse(text)
+    except NotFound as exc:
+        raise UsageError(str(exc)) from exc
 
 
 def _builder(plan: Plan) -> Build:

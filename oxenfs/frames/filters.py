@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PIXEL_FORMATS = {
     "jpg": "yuvj420p|yuvj422p|yuvj444p",
     "png": "rgb24|rgba|rgb48be|rgba64be|pal8|gray|ya8|gray16be|ya16be|monob",
-    "bmp": "bgr24",
+    "bmp": "bgra|bgr24|rgb565le|rgb555le|rgb444le|rgb8|bgr8|rgb4_byte|bgr4_byte|gray|pal8|monob",
     "rgb": "rgb24",
 }
 """Pixel formats of the encoders, in their own order; a graph takes the nearest to the source's."""
@@ -90,11 +90,11 @@ class Pipeline:
         if pictures.size is not None:
             w, h = pictures.size
             nodes.append(graph.add("scale", f"{w}:{h}"))
-        elif self.width and (width, height) != (shape.width, shape.height):
-            # The picture changes its size in the middle: all files have the first one's.
-            nodes.append(graph.add("scale", f"{self.width}:{self.height}"))
         if pictures.gray:
             nodes.append(graph.add("format", "gray"))
+        if self.width and (width, height) != (shape.width, shape.height):
+            # The picture changes its size in the middle: all files have the first one's.
+            nodes.append(graph.add("scale", f"{self.width}:{self.height}"))
         nodes.append(graph.add("format", PIXEL_FORMATS[pictures.format]))
         nodes.append(graph.add("buffersink"))
         graph.link_nodes(*nodes).configure()

@@ -45,6 +45,8 @@ class Listing:
         sizes, mtimes, kinds, offsets: columns as memoryviews of ints.
         names: the names block, each name followed by a NUL.
         all_files, all_directories: every entry is one; both are true for an empty directory.
+        exact: one byte per row, 0 where the size is a bound that may not be kept; None where all
+            sizes are what they are.
     """
 
     __slots__ = (
@@ -57,6 +59,7 @@ class Listing:
         "all_files",
         "bytes",
         "count",
+        "exact",
         "kinds",
         "mtimes",
         "names",
@@ -68,6 +71,7 @@ class Listing:
         """Lay views over `columns`; raise `IntegrityError` if they are not `columns_of`'s."""
         view = memoryview(columns)
         self.bytes = len(columns)
+        self.exact: memoryview[int] | None = None
         try:
             magic, count, slots, commits, flags, names = _HEADER.unpack_from(columns)
         except struct.error as exc:

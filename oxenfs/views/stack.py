@@ -10,6 +10,7 @@ import trio
 
 from oxenfs.address import Address
 from oxenfs.errors import NotFound
+from oxenfs.frames.service import Frames
 from oxenfs.model import Commit, ObjectHash, hash_text
 from oxenfs.remote.base import BlobFiles, Remote, TreePlace
 from oxenfs.remote.open import open_remote
@@ -22,6 +23,8 @@ from oxenfs.store.warm import Task, warm_in_child
 from oxenfs.views.base import Directory
 from oxenfs.views.commit import Tree, date_text, root_of
 from oxenfs.views.facts import FOLDER, WithFolder, info_folder
+from oxenfs.views.frames import FOLDER as FRAMES
+from oxenfs.views.frames import FramesFolder
 
 _WARM_AFTER_S = 0.2
 
@@ -32,6 +35,7 @@ class Plan:
 
     Attributes:
         cache_dir: where trees are kept between mounts.
+        frames: a SPEC whose frames are the root, instead of the tree itself.
         insecure, timeout_s: how to speak to a server, see `oxenfs.remote.open`.
     """
 
@@ -39,6 +43,7 @@ class Plan:
     cache_dir: Path
     insecure: bool = False
     timeout_s: float = 30.0
+    frames: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Stack:
     """A root directory, and what it takes to let go of it.
 
     Attributes:
+        frames: the folder of all SPECs, which works while `background` runs.
         background: runs while the mount is served, and may end before; cancelled at its end.
     """
 
@@ -72,6 +78,7 @@ class Stack:
     facts: Facts
     close: Callable[[], None]
     background: Callable[[], Awaitable[None]]
+    frames: FramesFolder
 
 
 def build(plan: Plan) -> Stack:
@@ -98,7 +105,14 @@ def _build(plan: Plan, remote: Remote) -> Stack:
     )
     metadata = Metadata(remote, plan.cache_dir)
     blobs = DirectBlobs(remote) if isinstance(remote, BlobFiles) else FetchedBlobs(remote)
-    root: Directory = root_of(Tree(commit, metadata, blobs), root_id)
+    tree = root_of(Tree(commit, metadata, blobs), root_id)
+    frames = Frames(remote.key)
+    folder = FramesFolder(frames, tree)
+    root: Directory
+    if plan.frames is not None:
+        root = folder.mirror(plan.frames)
+    else:
+        root = WithFolder(tree, FRAMES, folder)
     root = WithFolder(root, FOLDER, info_folder(_info(facts), commit.timestamp_ns))
 
     task = Task(
@@ -115,12 +129,16 @@ def _build(plan: Plan, remote: Remote) -> Stack:
         remote.close()
 
     async def background() -> None:
-        # What a program does first after mounting goes before.
-        await trio.sleep(_WARM_AFTER_S)
-        if not metadata.is_complete(commit.id):
-            await warm_in_child(task)
+        async with frames.running():
+            if plan.frames is not None:
+                frames.prepare()
+            # What a program does first after mounting goes before.
+            await trio.sleep(_WARM_AFTER_S)
+            if not metadata.is_complete(commit.id):
+                await warm_in_child(task)
+            await trio.sleep_forever()
 
-    return Stack(root, facts, close, background)
+    return Stack(root, facts, close, background, folder)
 
 
 def _usage(remote: Remote, commit: Commit, root: ObjectHash) -> tuple[int, int]:
