@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": ("log", "List commits: who, when, why."),
     "branch": ("branch", "List branches."),
     "show": ("show", "Print a file, a folder or the facts of a commit."),
+    "frames": ("frames", "List the frames of videos in a mount, or say why there are none."),
     "init": ("init", "Make a new local repository."),
     "import": ("import_", "Commit a folder without mounting anything."),
     "serve": ("serve", "Serve local repositories over HTTP, to the official client as well."),

@@ -98,13 +98,14 @@ def _builder(plan: Plan) -> Build:
     from oxenfs.mount.served import Served
 
     def build() -> Served:
+        from oxenfs.mount.frames import frame_commands
         from oxenfs.mount.operations import Operations, Usage
         from oxenfs.views import stack
 
         built = stack.build(plan)
         usage = Usage(built.facts.size_bytes, built.facts.files)
         operations = Operations(built.root, usage, built.background)
-        return Served(operations, built.facts, built.close)
+        return Served(operations, built.facts, built.close, frame_commands(built.frames))
 
     return build
 

@@ -1,4 +1,4 @@
-"""Filter graphs: what ffmpeg does between decoding and encoding. Rotation, crop, scale, gray, format.
+"""Filter graphs, as ffmpeg has them between decoding and encoding: rotation to pixel format.
 
 Always a graph: `VideoFrame.reformat` differs from it by up to 125 levels on 10-bit sources and by
 up to 49 when scaling, and ignores rotation.
@@ -103,7 +103,7 @@ class Pipeline:
     def _aspect(self) -> tuple[int, int]:
         """Return the sample aspect ratio behind the filters.
 
-        Turning by a quarter inverts it, scaling keeps the shape of what is shown, cropping keeps it.
+        Turning by a quarter inverts it, scaling keeps the shape of what is shown.
         """
         if not self._shape.aspect[0]:
             return (0, 1)
@@ -112,7 +112,9 @@ class Pipeline:
         if any(name == "transpose" for name, _ in rotation(self._shape.matrix)):
             ratio, width, height = 1 / ratio, height, width
         if self._pictures.size is not None:
-            before = Pipeline(self._shape, _unscaled(self._pictures)) if self._pictures.crop else None
+            before = (
+                Pipeline(self._shape, _unscaled(self._pictures)) if self._pictures.crop else None
+            )
             if before is not None:
                 width, height = before.width, before.height
             ratio = ratio * Fraction(self.height * width, self.width * height)

@@ -57,7 +57,9 @@ class Plan:
             numbers = [at for at, pick in enumerate(picks) if pick == frame]
         else:
             # Numbers do not go down.
-            numbers = list(range(bisect.bisect_left(picks, frame), bisect.bisect_right(picks, frame)))
+            numbers = list(
+                range(bisect.bisect_left(picks, frame), bisect.bisect_right(picks, frame))
+            )
         for at in numbers:
             if not self.exact[at]:
                 self.sizes[at] = size

@@ -122,7 +122,13 @@ class Child:
         self._lock = trio.Lock()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "oxenfs.frames.worker", str(theirs.fileno()), str(os.getpid())],
+                [
+                    sys.executable,
+                    "-m",
+                    "oxenfs.frames.worker",
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                ],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -140,7 +146,9 @@ class Child:
     async def live(self) -> None:
         """Take what the child sends until it ends or is cancelled; then it is gone."""
         try:
-            with contextlib.suppress(BrokenWire, trio.BrokenResourceError, trio.ClosedResourceError):
+            with contextlib.suppress(
+                BrokenWire, trio.BrokenResourceError, trio.ClosedResourceError
+            ):
                 while True:
                     await self._take(*await self._receive())
         finally:
@@ -392,4 +400,3 @@ def _refusal(video: Video, head: Head) -> Exception:
 
 def _cause(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"status {code}"
-

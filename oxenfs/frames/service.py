@@ -115,7 +115,14 @@ class _RunJob(Job):
     """Makes some frames."""
 
     def __init__(
-        self, service: Frames, plan: Plan, frames: list[int], *, rows: bool, passing: bool, urgent: bool
+        self,
+        service: Frames,
+        plan: Plan,
+        frames: list[int],
+        *,
+        rows: bool,
+        passing: bool,
+        urgent: bool,
     ) -> None:
         super().__init__(plan.video, urgent=urgent)
         self._service = service
@@ -312,7 +319,9 @@ class Frames:
         if flight.data is not None:
             return flight.data
         if not flight.done.is_set():
-            raise DecodeError(f"no frame within {DEADLINE_S:g} s; decoding goes on, try again later")
+            raise DecodeError(
+                f"no frame within {DEADLINE_S:g} s; decoding goes on, try again later"
+            )
         raise self._told(plan.video, flight.failure)
 
     async def _start(

@@ -5,8 +5,8 @@
 To a child: `open` (a video it will be asked about), `plan`, `run` (frames to make), `urge` (a run
 that somebody waits for now), `drop` (a run that nobody wants), `data` and `failed` (answers to
 `read`). From a child: `ready`, `read` (a range of a video), `begun`, `planned`, `made`, `missing`,
-`refused`, `ended`. Nothing that comes from a child is evaluated or believed without a check: it may have been
-taken over by a video.
+`refused`, `ended`. Nothing that comes from a child is evaluated, or believed without a check: a
+video may have taken it over.
 """
 
 from __future__ import annotations

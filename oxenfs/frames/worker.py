@@ -168,9 +168,7 @@ class Worker:
         except Exception as exc:
             self._refuse(job, exc)
         else:
-            times = video.index()
             body = picks.tobytes() + index
-            facts = {**facts, "start": times.start, "time_base": str(times.time_base)}
             self._channel.send({"t": "planned", "id": job, **facts, "index": len(index)}, body)
 
     def _start(self, head: Head) -> None:
@@ -229,9 +227,7 @@ class Worker:
         ours = not isinstance(exc, self._bad)
         source = isinstance(exc, self._failed)
         why = str(exc) if source or not ours else f"{type(exc).__name__}: {exc}"
-        self._channel.send(
-            {"t": "refused", "id": id, "why": why, "ours": ours, "source": source}
-        )
+        self._channel.send({"t": "refused", "id": id, "why": why, "ours": ours, "source": source})
 
 
 def _allow_cpu() -> None:

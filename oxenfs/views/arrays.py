@@ -25,7 +25,9 @@ _GROWTH_DIGITS = 21
 
 def header(frames: int, height: int, width: int) -> bytes:
     """Return what goes before the pixels, a multiple of 64 bytes."""
-    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({frames}, {height}, {width}, 3), }}"
+    text = (
+        f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({frames}, {height}, {width}, 3), }}"
+    )
     text += " " * max(_GROWTH_DIGITS - len(str(frames)), 0)
     length = len(_MAGIC) + 2 + len(text) + 1
     text += " " * (-length % _ALIGNED) + "\n"

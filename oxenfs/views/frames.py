@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from oxenfs.errors import NotFound
 from oxenfs.frames.service import Frames
 from oxenfs.frames.spec import parse
 from oxenfs.store.columns import Listing, columns_of
-from oxenfs.views.base import Attributes, Directory, Node
-from oxenfs.views.framing import Framing
+from oxenfs.views.base import Attributes, Directory, Node, lookup
+from oxenfs.views.framing import Framing, VideoFolder
 from oxenfs.views.mirror import Mirror, Mirrors
 
 FOLDER = b".frames"
@@ -27,6 +27,26 @@ class FramesFolder(Directory):
     def mirror(self, text: str) -> Mirror:
         """Return the tree of one SPEC; raise `NotFound` if it is none."""
         return Mirror(self._mirrors, parse(text), self._base)
+
+    async def videos(self, text: str, path: bytes) -> AsyncIterator[VideoFolder]:
+        """Yield the video at `path`, or all below that folder, in order.
+
+        Raises:
+            NotFound: no such SPEC, or nothing with frames at `path`.
+        """
+        node: Node = self.mirror(text)
+        for name in path.split(b"/") if path else ():
+            if not isinstance(node, Directory):
+                raise NotFound(f"{path!r} is no folder and no video")
+            node = await lookup(node, name)
+        waiting: list[Node] = [node]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, VideoFolder):
+                yield node
+            elif isinstance(node, Directory):
+                listing = await node.listing()
+                waiting += [node.child(listing, row) for row in range(listing.count - 1, -1, -1)]
 
     @property
     def key(self) -> tuple[str, object]:

@@ -91,9 +91,7 @@ class Framing:
             (video.key, spec.text, mtime_ns), await self.frames.plan(video, spec), mtime_ns
         )
 
-    async def _make(
-        self, key: tuple[str, str, int], plan: Plan, mtime_ns: int
-    ) -> FrameListing:
+    async def _make(self, key: tuple[str, str, int], plan: Plan, mtime_ns: int) -> FrameListing:
         count, ending = len(plan.sizes), plan.spec.extension
         if count > _LARGE:
             columns = await trio.to_thread.run_sync(_columns, count, ending, mtime_ns)

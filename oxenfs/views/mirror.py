@@ -194,9 +194,7 @@ class Mirror(Directory):
         key = f"{id:032x}-{size}" if id else repr((child.key, size, base.mtimes[row]))
         label = repr(path.decode("utf-8", "backslashreplace"))
         video = Video(key, size, child.open, label)
-        return VideoFolder(
-            self._mirrors.framing, self._spec, video, child, path, base.mtimes[row]
-        )
+        return VideoFolder(self._mirrors.framing, self._spec, video, child, path, base.mtimes[row])
 
     def _path_of(self, name: bytes) -> bytes:
         return self._path + b"/" + name if self._path else name
