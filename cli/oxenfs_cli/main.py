@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": ("log", "List commits: who, when, why."),
     "branch": ("branch", "List branches."),
     "show": ("show", "Print a file, a folder or the facts of a commit."),
+    "frames": ("frames", "List the frames of videos in a mount, or say why there are none."),
     "prefetch": ("prefetch", "Bring files of a mount into the cache before they are read."),
     "pin": ("pin", "Bring files of a mount into the cache and keep them there."),
     "unpin": ("unpin", "Let pinned files be evicted again."),

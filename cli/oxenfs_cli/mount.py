@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Show all branches and commits, as branches/NAME/ and commits/ID/.",
 )
+@click.option("--frames", metavar="SPEC", help="Show the frames of videos instead of the files.")
 @click.option(
     "--follow",
     "follow_s",
@@ -77,6 +78,7 @@ def command(
     cache_dir: Path | None,
     timeout_s: float,
     revisions: bool,
+    frames: str | None,
     follow_s: float | None,
     insecure: bool,
     cache_bytes: int | None,
@@ -98,12 +100,15 @@ def command(
 
     # Absolute from here on: the process that serves has `/` as its current folder.
     cache = cache_dir.expanduser().absolute() if cache_dir else places.cache_dir()
+    if frames is not None:
+        _check_spec(frames)
     plan = Plan(
         address=parse(address),
         cache_dir=cache,
         insecure=insecure,
         timeout_s=timeout_s,
         revisions=revisions,
+        frames=frames,
         cache_bytes=cache_bytes,
         verify_full=verify == "full",
         offline=offline,
@@ -121,11 +126,22 @@ def command(
         _print(daemon.start(directory, build, options), verbose)
 
 
+def _check_spec(text: str) -> None:
+    from oxenfs.errors import NotFound
+    from oxenfs.frames.spec import parse
+
+    try:
+        parse(text)
+    except NotFound as exc:
+        raise UsageError(str(exc)) from exc
+
+
 def _builder(plan: Plan, follow_s: float | None) -> Build:
     from oxenfs.mount.served import Served
 
     def build() -> Served:
         from oxenfs.mount.data_commands import data_commands
+        from oxenfs.mount.frames import frame_commands
         from oxenfs.mount.moving import Mover
         from oxenfs.mount.operations import Operations, Usage
         from oxenfs.views import stack
@@ -140,6 +156,7 @@ def _builder(plan: Plan, follow_s: float | None) -> Build:
         commands = {
             **mover.commands(),
             **data_commands(built.supply, lambda: operations.inodes.root),
+            **frame_commands(lambda: built.videos(operations.inodes.root)),
         }
         return Served(operations, built.facts, built.close, commands, mover.shown)
 

@@ -17,6 +17,7 @@ class Plan:
         cache_dir: where trees and blobs are kept between mounts.
         insecure, timeout_s: how to speak to a server, see `oxenfs.remote.open`.
         revisions: all branches and commits side by side; the address then has no revision.
+        frames: a SPEC whose frames are the root, instead of the tree itself.
         cache_bytes: the limit of the cache of blobs; None leaves it as it was, or 20 GiB.
         verify_full: serve no byte of a large blob before all of it was checked.
         offline: ask no server, show what is in the cache.
@@ -27,6 +28,7 @@ class Plan:
     insecure: bool = False
     timeout_s: float = 30.0
     revisions: bool = False
+    frames: str | None = None
     cache_bytes: int | None = None
     verify_full: bool = False
     offline: bool = False

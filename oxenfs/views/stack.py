@@ -17,6 +17,9 @@ from oxenfs.store.warm import Task, warm_in_child
 from oxenfs.views.base import Directory
 from oxenfs.views.commit import Tree, date_text, root_of
 from oxenfs.views.facts import FOLDER, WithFolder, info_folder
+from oxenfs.views.frames import FOLDER as FRAMES
+from oxenfs.views.frames import FramesFolder
+from oxenfs.views.mirror import Mirror
 from oxenfs.views.plan import Facts, Plan
 from oxenfs.views.revisions import Revisions, Source
 from oxenfs.views.supply import Supply
@@ -51,7 +54,9 @@ class Stack:
         self._plan = plan
         self.revisions: Revisions | None = None
         if plan.revisions:
-            self.revisions = Revisions(Source(supply.remote, supply.metadata, supply.blobs))
+            self.revisions = Revisions(
+                Source(supply.remote, supply.metadata, supply.blobs, self._with_frames)
+            )
             view = self.all_revisions()
         else:
             view = self.at(resolve(supply.remote, plan.address.rev), plan.address.rev)
@@ -66,7 +71,8 @@ class Stack:
         """Return what to show at `revision`, which was asked for as `typed`. Blocks."""
         facts, root_id = self._facts(revision, typed)
         tree = Tree(facts.commit, self.supply.metadata, self.supply.blobs)
-        return View(self._with_info(root_of(tree, root_id), facts), facts, root_id)
+        root = self._with_frames(root_of(tree, root_id))
+        return View(self._with_info(root, facts), facts, root_id)
 
     def all_revisions(self) -> View:
         """Return all revisions as they are now, for a plan that shows them. Blocks."""
@@ -76,6 +82,12 @@ class Stack:
         facts, root_id = self._facts(Revision(self.remote.commit(default.commit), None), None)
         root = self.revisions.snapshot(branches, default)
         return View(self._with_info(root, facts), facts, root_id)
+
+    def videos(self, root: Directory) -> FramesFolder:
+        """Return the frames of the videos of `root`, the root of a view of this stack."""
+        while isinstance(root, WithFolder):
+            root = root.inner
+        return FramesFolder(self.supply.frames, root.base if isinstance(root, Mirror) else root)
 
     def resolve(self, rev: str | None) -> Revision:
         """Return what `rev` means now; None is the default branch. Blocks.
@@ -110,9 +122,16 @@ class Stack:
         self.supply.close()
 
     async def background(self) -> None:
-        """Run while the mount is served; may end before, and is cancelled at its end."""
-        # What a program does first after mounting goes before.
-        await trio.sleep(_WARM_AFTER_S)
+        """Run while the mount is served; cancelled at its end."""
+        async with self.supply.frames.running():
+            if self._plan.frames is not None:
+                self.supply.frames.prepare()
+            # What a program does first after mounting goes before.
+            await trio.sleep(_WARM_AFTER_S)
+            await self._warm()
+            await trio.sleep_forever()
+
+    async def _warm(self) -> None:
         commit = self.facts.commit.id
         plan = self._plan
         if plan.offline or self.supply.metadata.is_complete(commit):
@@ -141,6 +160,11 @@ class Stack:
         repo = self._plan.address.repo
         note = _note(self.remote, revision.branch)
         return Facts(repo, typed, revision.branch, commit, size, files, note), root
+
+    def _with_frames(self, tree: Directory) -> Directory:
+        folder = FramesFolder(self.supply.frames, tree)
+        spec = self._plan.frames
+        return WithFolder(tree, FRAMES, folder) if spec is None else folder.mirror(spec)
 
     def _with_info(self, root: Directory, facts: Facts) -> Directory:
         return WithFolder(root, FOLDER, info_folder(_info(facts), facts.commit.timestamp_ns))

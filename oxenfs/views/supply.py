@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 from oxenfs.address import Address, Hosted
 from oxenfs.errors import OxenfsError
+from oxenfs.frames.service import Frames
 from oxenfs.remote.base import BlobFiles, Elsewhere, Remote
 from oxenfs.remote.open import open_remote
 from oxenfs.store.cache import Cache
@@ -32,6 +33,7 @@ class Supply:
         fetched: its blobs if they come from a server; None for a local repository, whose blobs
             are on this disk already.
         blobs: its blobs, wherever they are.
+        frames: of its videos; they work while `frames.running()`.
         source: the server, for numbers of requests; None if none is asked.
     """
 
@@ -63,6 +65,7 @@ class Supply:
                     verify_full=plan.verify_full,
                 )
             opened.callback(self.blobs.close)
+            self.frames = Frames(self.remote.key)
             self._opened = opened.pop_all()
 
     def close(self) -> None:
