@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from oxenfs.errors import Busy, IntegrityError, RemoteUnavailable
 from oxenfs.model import Author, Branch, Change, Commit, ObjectHash, Published
-from oxenfs.remote.base import BlobPlace, DirectoryNodes, RawNode, Remote, TreePlace
+from oxenfs.remote.base import Beginning, BlobPlace, DirectoryNodes, RawNode, Remote, TreePlace
 
 T = TypeVar("T")
 
@@ -108,6 +108,11 @@ class Retrying:
     ) -> Published:
         """Commit `changes` to `branch`; not repeated."""
         return self._inner.publish(branch, base, changes, message, author)
+
+    def begin(self, branch: str, author: Author) -> None:
+        """Make the first branch, if the remote can; not repeated."""
+        if isinstance(self._inner, Beginning):
+            self._inner.begin(branch, author)
 
     def close(self) -> None:
         """Let go of connections."""
