@@ -10,6 +10,7 @@ Source: the node format of Oxen 0.25 to 0.65 (`V0_25_0`), seen in repositories o
 
 from __future__ import annotations
 
+import bisect
 import struct
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -164,6 +165,33 @@ def children_of(raw: RawNode) -> Iterator[Child]:
             if len(payload) != size:
                 raise struct.error("a child lies outside of the children")
             yield Child(kind, ObjectHash(int.from_bytes(child, "little")), payload)
+    except struct.error as exc:
+        raise IntegrityError(f"node {hash_text(raw.id)} is damaged: {exc}") from exc
+
+
+def children_with(raw: RawNode, part: bytes) -> Iterator[Child]:
+    """Yield the children in whose payload `part` stands, without a look at the others.
+
+    Raises:
+        IntegrityError: as `children_of`.
+    """
+    try:
+        rows = _HEADER.size + _HEADER.unpack_from(raw.node)[2]
+        count = (len(raw.node) - rows) // _ROW.size
+        at = raw.children.find(part)
+        while at >= 0:
+            # Payloads lie in the order of the rows, in every node that was ever seen.
+            first = bisect.bisect_right(
+                range(count), at, key=lambda n: _ROW.unpack_from(raw.node, rows + n * _ROW.size)[2]
+            )
+            kind, child, offset, size = _ROW.unpack_from(raw.node, rows + (first - 1) * _ROW.size)
+            if first == 0 or not offset <= at < offset + size:
+                yield from (child for child in children_of(raw) if part in child.payload)
+                return
+            payload = raw.children[offset : offset + size]
+            if part in payload:
+                yield Child(kind, ObjectHash(int.from_bytes(child, "little")), payload)
+            at = raw.children.find(part, offset + size)
     except struct.error as exc:
         raise IntegrityError(f"node {hash_text(raw.id)} is damaged: {exc}") from exc
 
