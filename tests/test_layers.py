@@ -30,7 +30,7 @@ LAYERS: list[set[str]] = [
     {"oxenfs.kv"},
     # History and import ask a remote, as the store does, and nobody below the CLI asks them.
     {"oxenfs.remote", "oxenfs.samples", "oxenfs.source"},
-    {"oxenfs.history", "oxenfs.importing", "oxenfs.store"},
+    {"oxenfs.comparing", "oxenfs.history", "oxenfs.importing", "oxenfs.store"},
     {"oxenfs.frames", "oxenfs.overlay"},
     {"oxenfs.views"},
     {"oxenfs.mount", "oxenfs.server"},
