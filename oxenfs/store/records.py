@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _LISTINGS = "listings"
 _COMPLETE = "complete"
+_WAITING_BYTES_MAX = 512 << 20
 _SEEN = "seen"
 _NAME_BYTES_MAX = 400
 
@@ -109,24 +110,35 @@ class ListingRecords:
 def complete_directories(nodes: Iterator[RawNode]) -> Iterator[DirectoryNodes]:
     """Yield each directory as soon as it and its vnodes have come, in whatever order.
 
-    Memory: directories and vnodes that wait for each other.
+    Memory: directories and vnodes that wait for each other, 512 MiB at the most.
+
+    Raises:
+        IntegrityError: too much waits for what does not come.
     """
     waiting: dict[ObjectHash, RawNode] = {}
     missing: dict[ObjectHash, int] = {}
     directory_of: dict[ObjectHash, ObjectHash] = {}
     vnodes: dict[ObjectHash, RawNode] = {}
 
+    waiting_bytes = 0
+
     def finished(directory: ObjectHash) -> DirectoryNodes:
+        nonlocal waiting_bytes
         node = waiting.pop(directory)
         del missing[directory]
-        ids = [child.hash for child in children_of(node)]
+        ids = _vnodes_of(node)
         for id in ids:
             directory_of.pop(id, None)
-        return DirectoryNodes(node, tuple(vnodes.pop(id) for id in ids))
+        found = DirectoryNodes(node, tuple(vnodes.pop(id) for id in ids))
+        waiting_bytes -= sum(map(_size, (node, *found.vnodes)))
+        return found
 
     for node in nodes:
+        waiting_bytes += _size(node)
+        if waiting_bytes > _WAITING_BYTES_MAX:
+            raise IntegrityError("a tree holds too many nodes that belong to no directory of it")
         if node.node[0] == DIRECTORY:
-            ids = [child.hash for child in children_of(node)]
+            ids = _vnodes_of(node)
             waiting[node.id] = node
             missing[node.id] = sum(id not in vnodes for id in ids)
             directory_of.update(dict.fromkeys(ids, node.id))
@@ -139,6 +151,15 @@ def complete_directories(nodes: Iterator[RawNode]) -> Iterator[DirectoryNodes]:
                 missing[owner] -= 1
                 if not missing[owner]:
                     yield finished(owner)
+
+
+def _vnodes_of(node: RawNode) -> list[ObjectHash]:
+    # Each once, whatever is listed: it is taken out when its directory is made.
+    return list(dict.fromkeys(child.hash for child in children_of(node)))
+
+
+def _size(node: RawNode) -> int:
+    return len(node.node) + len(node.children)
 
 
 def make_columns(nodes: DirectoryNodes, date_of: Callable[[ObjectHash], int]) -> bytes:

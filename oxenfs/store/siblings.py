@@ -20,6 +20,7 @@ from oxenfs.model import Kind
 from oxenfs.store.columns import Listing
 
 SMALL_BYTES_MAX = 1 << 20
+# The last one without end: a folder may be read more often than it has files.
 _GRADES = ((0.03, 1), (0.12, 4), (math.inf, 8))
 _REST_BYTES = 256 << 10
 _READS_MIN = 4

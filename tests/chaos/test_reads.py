@@ -53,9 +53,9 @@ BROKEN = (
 )
 LENGTHS = (Fault("short length", 0.03, BLOBS), Fault("long length", 0.03, BLOBS))
 STUCK = (
-    Fault("stall", 0.003, BLOBS),
-    Fault("stall within", 0.003, BLOBS),
-    Fault("drip", 0.003, BLOBS),
+    Fault("stall", 0.02, BLOBS),
+    Fault("stall within", 0.02, BLOBS),
+    Fault("drip", 0.02, BLOBS),
 )
 FLIPS = (Fault("flip", 0.05, ("QUERY versions",)),)
 LATE = (Fault("latency", 0.3, seconds=0.03),)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from semantics.mounted import Mounted, until
 
-from .conftest import Served, drop_pages, mounted, options_of_mount
+from .conftest import Served, drop_pages, mounted
 from .faults import BLOBS, Fault
 
 pytestmark = pytest.mark.fuse
@@ -52,12 +52,6 @@ class Waiting:
         with self._lock:
             self.took_s.append(time.monotonic() - started)
             self.errors.append(error)
-
-
-@pytest.fixture(autouse=True)
-def with_breaker() -> None:
-    if "--cache-size" not in options_of_mount():
-        pytest.skip("this mount has no breaker yet")
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import http.client
 import io
 import logging
 import socket
@@ -20,6 +19,8 @@ from typing import Any
 import requests
 import requests.adapters
 import urllib3
+
+from oxenfs.remote.http.heads import LimitedResponse
 
 RATE_MIN_BYTES_S = 4096
 """Each 4 KiB of an answer allow for one more second of waiting, beside the timeout."""
@@ -67,7 +68,7 @@ class _Timed(io.RawIOBase):
         super().close()
 
 
-class _Response(http.client.HTTPResponse):
+class _Response(LimitedResponse):
     """An answer that counts its bytes, and how long they take."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:

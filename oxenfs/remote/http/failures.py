@@ -152,9 +152,13 @@ def _page_title(raw: bytes) -> str:
 
 
 def _line(text: str) -> str:
-    # It may be anything, and goes into one line.
+    # It may be anything, and goes into one line of a terminal or a log.
     text = " ".join(text.encode("utf-8", "replace").decode().split())
-    return text if len(text) <= _SAID_MAX else text[:_SAID_MAX] + "..."
+    if len(text) > _SAID_MAX:
+        text = text[:_SAID_MAX] + "..."
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:

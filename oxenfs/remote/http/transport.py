@@ -33,7 +33,7 @@ _REDIRECTS_MAX = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 # What may be asked of another host: nothing that changes anything, or carries files.
 _QUESTIONS = ("GET", "HEAD", "QUERY")
-_JSON_BYTES_MAX = 256 << 20
+_JSON_BYTES_MAX = 64 << 20
 _ERROR_BYTES_MAX = 256 << 10
 _PIECE_BYTES = 256 << 10
 _SESSIONS_KEPT = 16
@@ -154,11 +154,12 @@ class Transport:
         *,
         params: Mapping[str, str | int] | None = None,
         body: object = None,
+        limit: int = _JSON_BYTES_MAX,
     ) -> dict[str, Any]:
-        """Return the JSON object of an answer, whose status says success."""
+        """Return the JSON object of an answer of up to `limit` bytes, whose status says success."""
         sent = None if body is None else json.dumps(body).encode()
         headers = {} if sent is None else {"Content-Type": "application/json"}
-        return self.json_of(method, path, sent, headers, params)
+        return self.json_of(method, path, sent, headers, params, limit)
 
     def json_of(
         self,
@@ -167,11 +168,12 @@ class Transport:
         body: bytes | None,
         headers: Mapping[str, str],
         params: Mapping[str, str | int] | None = None,
+        limit: int = _JSON_BYTES_MAX,
     ) -> dict[str, Any]:
         """Return the JSON object of the answer to a request with any body."""
         where = f"{method} {self.base}{path}"
         with self.open(method, path, params=params, body=body, headers=headers) as answer:
-            raw = answer.read(_JSON_BYTES_MAX)
+            raw = answer.read(limit)
         if not raw:
             raise RemoteUnavailable(f"{where}: an empty answer")
         try:
