@@ -26,6 +26,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=100_000,
         help="reads over a bad network (tests/chaos; default: 100000; the long run: 1000000)",
     )
+    parser.addoption(
+        "--full-size",
+        action="store_true",
+        help="amounts as they are promised (5 GB, 200,000 files, 50 rounds), not small ones",
+    )
+
+
+@pytest.fixture(scope="session")
+def full_size(request: pytest.FixtureRequest) -> bool:
+    """Whether to take the promised amounts, which need minutes and gigabytes."""
+    return bool(request.config.getoption("--full-size"))
 
 
 @pytest.fixture(autouse=True)

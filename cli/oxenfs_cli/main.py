@@ -23,9 +23,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mounts": ("mounts", "List what is mounted where."),
     "checkout": ("checkout", "Let a mount show another branch or commit."),
     "pull": ("pull", "Let a mount show what its branch has got since."),
+    "diff": ("diff", "Show what differs between two commits."),
     "log": ("log", "List commits: who, when, why."),
     "branch": ("branch", "List branches."),
     "show": ("show", "Print a file, a folder or the facts of a commit."),
+    "frames": ("frames", "List the frames of videos in a mount, or say why there are none."),
     "prefetch": ("prefetch", "Bring files of a mount into the cache before they are read."),
     "pin": ("pin", "Bring files of a mount into the cache and keep them there."),
     "unpin": ("unpin", "Let pinned files be evicted again."),
@@ -40,7 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Each command's module and its line in `oxenfs --help`, in the order shown there."""
 
-READ_ONLY_MOUNTS = frozenset(["status", "diff", "commit", "restore", "discard"])
+READ_ONLY_MOUNTS = frozenset(["status", "commit", "restore", "discard"])
 """What acts on changes in a mount: mounts of this version have none."""
 
 INTERRUPTED = 130

@@ -15,7 +15,7 @@ from oxenfs_cli.server_options import FOLLOW, OptionalSeconds, insecure, seconds
 if TYPE_CHECKING:
     from oxenfs.mount.daemon import Started
     from oxenfs.mount.served import Build
-    from oxenfs.views.stack import Plan
+    from oxenfs.views.plan import Plan
 
 
 @click.command(name="mount", cls=OptionalSeconds)
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Show all branches and commits, as branches/NAME/ and commits/ID/.",
 )
+@click.option("--frames", metavar="SPEC", help="Show the frames of videos instead of the files.")
 @click.option(
     "--follow",
     "follow_s",
@@ -77,6 +78,7 @@ def command(
     cache_dir: Path | None,
     timeout_s: float,
     revisions: bool,
+    frames: str | None,
     follow_s: float | None,
     insecure: bool,
     cache_bytes: int | None,
@@ -94,19 +96,22 @@ def command(
     from oxenfs.address import parse
     from oxenfs.mount import daemon
     from oxenfs.mount.served import Options
-    from oxenfs.views.stack import Plan
+    from oxenfs.views.plan import Plan
 
     # Absolute from here on: the process that serves has `/` as its current folder.
     cache = cache_dir.expanduser().absolute() if cache_dir else places.cache_dir()
+    if frames is not None:
+        _check_spec(frames)
     plan = Plan(
         address=parse(address),
         cache_dir=cache,
         insecure=insecure,
         timeout_s=timeout_s,
+        revisions=revisions,
+        frames=frames,
         cache_bytes=cache_bytes,
         verify_full=verify == "full",
         offline=offline,
-        revisions=revisions,
     )
     if revisions:
         if plan.address.rev is not None:
@@ -121,11 +126,22 @@ def command(
         _print(daemon.start(directory, build, options), verbose)
 
 
+def _check_spec(text: str) -> None:
+    from oxenfs.errors import NotFound
+    from oxenfs.frames.spec import parse
+
+    try:
+        parse(text)
+    except NotFound as exc:
+        raise UsageError(str(exc)) from exc
+
+
 def _builder(plan: Plan, follow_s: float | None) -> Build:
     from oxenfs.mount.served import Served
 
     def build() -> Served:
         from oxenfs.mount.data_commands import data_commands
+        from oxenfs.mount.frames import frame_commands
         from oxenfs.mount.moving import Mover
         from oxenfs.mount.operations import Operations, Usage
         from oxenfs.views import stack
@@ -135,9 +151,13 @@ def _builder(plan: Plan, follow_s: float | None) -> Build:
         operations = Operations(built.root, usage)
         mover = Mover(built, operations)
         operations.run_beside(built.background)
-        if follow_s is not None:
+        if follow_s is not None and not plan.offline:
             operations.run_beside(partial(mover.follow, follow_s))
-        commands = {**mover.commands(), **data_commands(built, operations)}
+        commands = {
+            **mover.commands(),
+            **data_commands(built.supply, lambda: operations.inodes.root),
+            **frame_commands(lambda: built.videos(operations.inodes.root)),
+        }
         return Served(operations, built.facts, built.close, commands, mover.shown)
 
     return build

@@ -52,12 +52,13 @@ def open_container(source: Source) -> InputContainer:
     source.seek(0)
     file: Any = source
     try:
-        return av.open(
+        container: InputContainer = av.open(
             file,
             metadata_errors="replace",
             options=dict(_OPTIONS),
             buffer_size=BLOCK_BYTES if source.size > 8 * BLOCK_BYTES else BLOCK_BYTES // 8,
         )
+        return container
     except TROUBLE as exc:
         source.check()
         raise BadVideo(f"not a video: {reason(exc)}") from exc

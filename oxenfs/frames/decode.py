@@ -251,7 +251,7 @@ class Decoder:
 
 def packets(
     container: InputContainer, stream: VideoStream, on_trouble: Callable[[], None]
-) -> Iterator[Packet]:
+) -> Iterator[Packet[VideoStream]]:
     """Yield the stream's packets; what the demuxer cannot read ends it, as in the ffmpeg tool."""
     try:
         for packet in container.demux(stream):
@@ -270,7 +270,7 @@ def decoded(
     """
     for packet in packets(container, stream, on_trouble):
         try:
-            yield from packet.decode()  # type: ignore[misc]
+            yield from packet.decode()
         except TROUBLE:
             on_trouble()
     try:

@@ -1,4 +1,4 @@
-"""Filter graphs: what ffmpeg does between decoding and encoding. Rotation, crop, scale, gray, format.
+"""Filter graphs, as ffmpeg has them between decoding and encoding: rotation to pixel format.
 
 Always a graph: `VideoFrame.reformat` differs from it by up to 125 levels on 10-bit sources and by
 up to 49 when scaling, and ignores rotation.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PIXEL_FORMATS = {
     "jpg": "yuvj420p|yuvj422p|yuvj444p",
     "png": "rgb24|rgba|rgb48be|rgba64be|pal8|gray|ya8|gray16be|ya16be|monob",
-    "bmp": "bgr24",
+    "bmp": "bgra|bgr24|rgb565le|rgb555le|rgb444le|rgb8|bgr8|rgb4_byte|bgr4_byte|gray|pal8|monob",
     "rgb": "rgb24",
 }
 """Pixel formats of the encoders, in their own order; a graph takes the nearest to the source's."""
@@ -90,11 +90,11 @@ class Pipeline:
         if pictures.size is not None:
             w, h = pictures.size
             nodes.append(graph.add("scale", f"{w}:{h}"))
-        elif self.width and (width, height) != (shape.width, shape.height):
-            # The picture changes its size in the middle: all files have the first one's.
-            nodes.append(graph.add("scale", f"{self.width}:{self.height}"))
         if pictures.gray:
             nodes.append(graph.add("format", "gray"))
+        if self.width and (width, height) != (shape.width, shape.height):
+            # The picture changes its size in the middle: all files have the first one's.
+            nodes.append(graph.add("scale", f"{self.width}:{self.height}"))
         nodes.append(graph.add("format", PIXEL_FORMATS[pictures.format]))
         nodes.append(graph.add("buffersink"))
         graph.link_nodes(*nodes).configure()
@@ -103,7 +103,7 @@ class Pipeline:
     def _aspect(self) -> tuple[int, int]:
         """Return the sample aspect ratio behind the filters.
 
-        Turning by a quarter inverts it, scaling keeps the shape of what is shown, cropping keeps it.
+        Turning by a quarter inverts it, scaling keeps the shape of what is shown.
         """
         if not self._shape.aspect[0]:
             return (0, 1)
@@ -112,7 +112,9 @@ class Pipeline:
         if any(name == "transpose" for name, _ in rotation(self._shape.matrix)):
             ratio, width, height = 1 / ratio, height, width
         if self._pictures.size is not None:
-            before = Pipeline(self._shape, _unscaled(self._pictures)) if self._pictures.crop else None
+            before = (
+                Pipeline(self._shape, _unscaled(self._pictures)) if self._pictures.crop else None
+            )
             if before is not None:
                 width, height = before.width, before.height
             ratio = ratio * Fraction(self.height * width, self.width * height)

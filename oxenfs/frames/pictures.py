@@ -27,9 +27,7 @@ def encode(picture: VideoFrame, pictures: Pictures, aspect: tuple[int, int]) -> 
     """
     if pictures.format == "rgb":
         return picture_bytes(picture)
-    encoder = cast(
-        "VideoCodecContext", av.CodecContext.create(_ENCODERS[pictures.format], "w")
-    )
+    encoder = cast("VideoCodecContext", av.CodecContext.create(_ENCODERS[pictures.format], "w"))
     encoder.width, encoder.height = picture.width, picture.height
     encoder.pix_fmt = picture.format.name
     encoder.time_base = _TIME_BASE

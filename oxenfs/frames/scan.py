@@ -6,7 +6,8 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from av.sidedata.sidedata import Type
 
@@ -78,6 +79,7 @@ def scan(source: Source) -> FrameIndex:
 def shape_of(frame: VideoFrame, aspect: tuple[int, int]) -> Shape:
     """Return what a filter graph must know of a decoded frame."""
     matrix: tuple[int, ...] = ()
+    entry: Any
     for entry in frame.side_data:
         if entry.type == Type.DISPLAYMATRIX:
             data = bytes(entry)
@@ -144,9 +146,7 @@ def _with_keys(found: list[_Packet], stream: VideoStream) -> list[_Packet]:
     return [packet._replace(key=packet.dts in keys) for packet in found]
 
 
-def _index(
-    container: InputContainer, stream: VideoStream, found: list[_Packet]
-) -> FrameIndex:
+def _index(container: InputContainer, stream: VideoStream, found: list[_Packet]) -> FrameIndex:
     if not found:
         raise _Distrust
     if not found[0].key:
@@ -179,7 +179,7 @@ def _index(
         ordered = repaired is not found
         found = repaired
     times = [packet.dts for packet in found if packet.dts is not None]
-    if any(later < earlier for earlier, later in zip(times, times[1:], strict=False)):
+    if any(later < earlier for earlier, later in pairwise(times)):
         raise _Distrust
     pts = [packet.pts or 0 for packet in found]
     if min(pts) < pts[0]:
@@ -189,7 +189,7 @@ def _index(
         raise _Distrust
     order = sorted(range(len(shown)), key=lambda at: shown[at].pts or 0)
     times_shown = array("q", (shown[at].pts or 0 for at in order))
-    if any(a == b for a, b in zip(times_shown, times_shown[1:], strict=False)):
+    if any(a == b for a, b in pairwise(times_shown)):
         raise _Distrust
     last = shown[order[-1]].duration
     return FrameIndex(

@@ -63,18 +63,14 @@ def _at_rate(index: FrameIndex, spec: Spec, rate: Fraction) -> array[int]:
     ]
     after = (pts[-1] - start + index.last_duration) * per_tick
     end = nearest(after.numerator, after.denominator)
-    # ffmpeg's constant-rate step begins where the only stream begins; another stream makes it
-    # begin at zero, and the first frame fills what is before it. A segment (the trim filter) goes
-    # without that step.
-    whole = spec.start is None and spec.end is None
-    begin = 0 if whole and index.streams > 1 and slots[0] > 0 else slots[0]
+    begin = slots[0]
     if slots[0] >= end:
         return array("I")
     if spec.start is not None:
         begin = max(begin, _slot(spec.start, rate))
     if spec.end is not None:
         end = min(end, _slot(spec.end, rate))
-    if end - begin > FILES_MAX:
+    if end - min(begin, 0) > FILES_MAX:
         raise TooMany(f"{end - begin:,} frames are more than a folder may have ({FILES_MAX:,})")
     picks = array("I")
     # Slots do not go down, so each frame is shown from its slot to the next one's.
@@ -87,6 +83,11 @@ def _at_rate(index: FrameIndex, spec: Spec, rate: Fraction) -> array[int]:
             picks.extend([at] * (upto - slot))
             slot = upto
         at += 1
+    if picks and index.streams > 1 and begin > 0 and spec.start is None and spec.end is None:
+        # ffmpeg's constant-rate step begins where the only stream begins; another stream makes it
+        # begin at zero, and its first picture fills what is before. The trim filter of a segment
+        # goes without that step.
+        picks[:0] = array("I", [picks[0]] * begin)
     return picks
 
 

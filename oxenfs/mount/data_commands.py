@@ -4,51 +4,37 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import trio
 
 from oxenfs.errors import OxenfsError, UsageError
 from oxenfs.mount.control import Command, Send
-from oxenfs.mount.operations import Operations
-from oxenfs.remote.base import Elsewhere
 from oxenfs.store.counters import memory_bytes
 from oxenfs.views.base import Directory
 from oxenfs.views.prefetch import Prefetch, blobs_below
-from oxenfs.views.stack import Stack
+from oxenfs.views.supply import Supply
 
 _TELL_EVERY_S = 0.25
 _PINS_AT_ONCE = 1000
 
 
-class Below(NamedTuple):
-    """What a command is about: everything at and below some paths of a directory."""
-
-    root: Directory
-    paths: Sequence[bytes]
-
-
-def data_commands(stack: Stack, operations: Operations) -> Mapping[str, Command]:
-    """Return the commands of a mount of `stack`, which `operations` serves."""
-
-    def below(request: Mapping[str, Any]) -> Below:
-        # As it is mounted now: it may have moved.
-        return Below(operations.inodes.root, _paths(request))
+def data_commands(supply: Supply, root: Callable[[], Directory]) -> Mapping[str, Command]:
+    """Return the commands of a mount that gets its bytes from `supply` and shows `root` now."""
 
     async def stats(request: Mapping[str, Any], send: Send) -> Any:
-        return await trio.to_thread.run_sync(_stats, stack)
+        return await trio.to_thread.run_sync(_stats, supply)
 
     async def prefetch(request: Mapping[str, Any], send: Send) -> Any:
-        return await _prefetch(stack, below(request), send)
+        return await _prefetch(supply, root(), _paths(request), send)
 
     async def pin(request: Mapping[str, Any], send: Send) -> Any:
-        what = below(request)
-        pinned = await _pin(stack, what)
-        return {**await _prefetch(stack, what, send), "pinned": pinned}
+        pinned = await _pin(supply, root(), _paths(request))
+        return {**await _prefetch(supply, root(), _paths(request), send), "pinned": pinned}
 
     async def unpin(request: Mapping[str, Any], send: Send) -> Any:
-        return {"unpinned": await _unpin(stack, below(request))}
+        return {"unpinned": await _unpin(supply, root(), _paths(request))}
 
     for_ever = float("inf")
     return {
@@ -59,12 +45,12 @@ def data_commands(stack: Stack, operations: Operations) -> Mapping[str, Command]
     }
 
 
-def _stats(stack: Stack) -> dict[str, Any]:
-    cache, blobs, remote = stack.cache, stack.fetched, stack.remote
-    found: dict[str, Any] = stack.counters.to_json()
-    if isinstance(remote, Elsewhere):
-        found["requests"] += remote.source.requests
-        found["bytes_remote"] += remote.source.received_bytes
+def _stats(supply: Supply) -> dict[str, Any]:
+    counters, cache, source, blobs = supply.counters, supply.cache, supply.source, supply.fetched
+    found: dict[str, Any] = counters.to_json()
+    if source is not None:
+        found["requests"] += source.requests
+        found["bytes_remote"] += source.received_bytes
     found["bytes_disk"] = 0 if cache is None else cache.bytes_read
     found["healed"] = 0 if cache is None else cache.healed
     found["evicted"] = 0 if cache is None else cache.evicted
@@ -74,13 +60,15 @@ def _stats(stack: Stack) -> dict[str, Any]:
     return found
 
 
-async def _prefetch(stack: Stack, below: Below, send: Send) -> dict[str, int]:
-    """Bring everything it here, telling how far it is a few times a second."""
-    if stack.fetched is None:
+async def _prefetch(
+    supply: Supply, root: Directory, paths: Sequence[bytes], send: Send
+) -> dict[str, int]:
+    """Bring everything below `paths` here, telling how far it is a few times a second."""
+    if supply.fetched is None:
         return {"files": 0, "bytes": 0, "fetched_bytes": 0}
-    if stack.cache is None:
+    if supply.cache is None:
         raise OxenfsError("nothing can be prefetched: there is no cache on disk; see the log")
-    work = Prefetch(below.root, stack.fetched, below.paths)
+    work = Prefetch(root, supply.fetched, paths)
     told_s = 0.0
 
     async def tell() -> None:
@@ -104,12 +92,12 @@ async def _prefetch(stack: Stack, below: Below, send: Send) -> dict[str, int]:
     return work.progress()
 
 
-async def _pin(stack: Stack, below: Below) -> int:
-    if stack.fetched is None or stack.cache is None:
+async def _pin(supply: Supply, root: Directory, paths: Sequence[bytes]) -> int:
+    if supply.fetched is None or supply.cache is None:
         return 0
     made: list[bytes] = []
     group: list[tuple[bytes, int]] = []
-    cache, blobs = stack.cache, stack.fetched
+    cache, blobs = supply.cache, supply.fetched
 
     def put() -> None:
         # Not in a thread: a few milliseconds, and nothing else may come in between.
@@ -118,7 +106,7 @@ async def _pin(stack: Stack, below: Below) -> int:
         group.clear()
 
     try:
-        async for file in blobs_below(below.root, below.paths):
+        async for file in blobs_below(root, paths):
             group.append((blobs.small_key(file.blob), file.place.size))
             if len(group) >= _PINS_AT_ONCE:
                 put()
@@ -129,17 +117,17 @@ async def _pin(stack: Stack, below: Below) -> int:
     return len(made)
 
 
-async def _unpin(stack: Stack, below: Below) -> int:
-    if stack.fetched is None or stack.cache is None:
+async def _unpin(supply: Supply, root: Directory, paths: Sequence[bytes]) -> int:
+    if supply.fetched is None or supply.cache is None:
         return 0
     count = 0
     group: list[bytes] = []
-    async for file in blobs_below(below.root, below.paths):
-        group.append(stack.fetched.small_key(file.blob))
+    async for file in blobs_below(root, paths):
+        group.append(supply.fetched.small_key(file.blob))
         if len(group) >= _PINS_AT_ONCE:
-            count += stack.cache.unpin(group)
+            count += supply.cache.unpin(group)
             group.clear()
-    return count + stack.cache.unpin(group)
+    return count + supply.cache.unpin(group)
 
 
 def _paths(request: Mapping[str, Any]) -> list[bytes]:

@@ -216,6 +216,18 @@ class Elsewhere(Protocol):
     source: BlobSource
 
 
+@runtime_checkable
+class Beginning(Protocol):
+    """A remote that may have no branch yet, as a server makes repositories."""
+
+    def begin(self, branch: str, author: Author) -> None:
+        """Make `branch`, at an empty commit, if the repository has no branch at all.
+
+        Raises:
+            UsageError: not a name for a branch.
+        """
+
+
 class BlobLocation(NamedTuple):
     """Where the bytes of a blob lie on this machine.
 

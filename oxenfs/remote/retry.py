@@ -15,6 +15,7 @@ from typing import TypeVar
 from oxenfs.errors import Busy, IntegrityError, OxenfsError, RemoteUnavailable
 from oxenfs.model import Author, Branch, Change, Commit, ObjectHash, Published
 from oxenfs.remote.base import (
+    Beginning,
     BlobPlace,
     BlobSource,
     DirectoryNodes,
@@ -132,6 +133,11 @@ class Retrying:
     def make_branch(self, name: str, commit: ObjectHash) -> None:
         """Make a branch at `commit`; not repeated."""
         self._inner.make_branch(name, commit)
+
+    def begin(self, branch: str, author: Author) -> None:
+        """Make the first branch, if the remote can; not repeated."""
+        if isinstance(self._inner, Beginning):
+            self._inner.begin(branch, author)
 
     def close(self) -> None:
         """Let go of connections."""

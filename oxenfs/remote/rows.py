@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgpack
@@ -11,7 +12,16 @@ from oxenfs.errors import IntegrityError, NotADirectory, NotFound
 from oxenfs.model import NAME_BYTES_MAX, Kind, ObjectHash, hash_text
 from oxenfs.remote.base import DirectoryNodes, RawNode, Remote, TreePlace
 from oxenfs.remote.describe import KINDS
-from oxenfs.remote.wire import DIRECTORY, LENGTH_MAX, VERSION, VNODE
+from oxenfs.remote.wire import (
+    DIRECTORY,
+    LENGTH_MAX,
+    VERSION,
+    VNODE,
+    Child,
+    FilePayload,
+    children_with,
+    decode_payload,
+)
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +106,45 @@ def rows_of(nodes: DirectoryNodes) -> list[Row]:
     return rows if _names_are_fine(rows) else _without_bad_names(rows, id)
 
 
+def row_named(nodes: DirectoryNodes, name: bytes) -> Row | None:
+    """Return the entry called `name`, None if there is none; the others are not decoded.
+
+    Raises:
+        IntegrityError: an entry that may be it is damaged.
+    """
+    found: list[Row] = []
+    for child in _children_named(nodes, name):
+        try:
+            unpacker = msgpack.Unpacker(raw=True, use_list=False, strict_map_key=False)
+            unpacker.feed(child.payload)
+            found += _rows(unpacker)
+        except _DAMAGE as exc:
+            raise IntegrityError(
+                f"directory node {hash_text(nodes.directory.id)} is damaged: {exc!r}"
+            ) from exc
+    return min((row for row in found if row.name == name), default=None)
+
+
+def payload_of(nodes: DirectoryNodes, name: bytes) -> FilePayload:
+    """Return all that the tree says of the file called `name`; raise `IntegrityError`."""
+    for child in _children_named(nodes, name):
+        payload = decode_payload(child.type, child.payload)
+        if isinstance(payload, FilePayload) and payload.name.encode() == name:
+            return payload
+    raise IntegrityError(f"no file {name!r} in directory node {hash_text(nodes.directory.id)}")
+
+
+def _children_named(nodes: DirectoryNodes, name: bytes) -> Iterator[Child]:
+    """Yield the children in whose payload `name` stands as a text."""
+    written: bytes = msgpack.packb(
+        name.decode("utf-8", "surrogateescape"), unicode_errors="surrogateescape"
+    )
+    for vnode in nodes.vnodes:
+        if vnode.node[:1] != bytes([VNODE]):
+            raise IntegrityError("a child of a directory is not a vnode")
+        yield from children_with(vnode, written)
+
+
 def find_row(remote: Remote, commit: ObjectHash, path: bytes) -> Row | None:
     """Return the entry at `path` in `commit`; None for the root.
 
@@ -109,9 +158,9 @@ def find_row(remote: Remote, commit: ObjectHash, path: bytes) -> Row | None:
     for name in [part for part in path.split(b"/") if part]:
         if row is not None and row.kind != Kind.DIRECTORY:
             raise NotADirectory(f"{_shown(walked)} is a file")
-        rows = rows_of(remote.directory(directory, TreePlace(commit, b"/".join(walked))))
+        nodes = remote.directory(directory, TreePlace(commit, b"/".join(walked)))
         walked.append(name)
-        row = next((row for row in rows if row.name == name), None)
+        row = row_named(nodes, name)
         if row is None:
             raise NotFound(f"no {_shown(walked)} in commit {hash_text(commit)}")
         directory = row.id

@@ -109,10 +109,6 @@ class Remembering:
         """Yield the nodes that `head` has and `base` has not."""
         return self._inner.tree_between(base, head)
 
-    def make_branch(self, name: str, commit: ObjectHash) -> None:
-        """Make a branch at `commit`."""
-        self._inner.make_branch(name, commit)
-
     def read(
         self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
     ) -> bytes:
@@ -129,6 +125,10 @@ class Remembering:
     ) -> Published:
         """Commit `changes` to `branch`."""
         return self._inner.publish(branch, base, changes, message, author)
+
+    def make_branch(self, name: str, commit: ObjectHash) -> None:
+        """Make a branch at `commit`; raise `OxenfsError` if that is impossible."""
+        self._inner.make_branch(name, commit)
 
     def close(self) -> None:
         """Let go of the remote."""
@@ -216,10 +216,6 @@ class Offline:
         """Raise `RemoteUnavailable`."""
         raise self._unknown("the tree")
 
-    def make_branch(self, name: str, commit: ObjectHash) -> None:
-        """Raise `RemoteUnavailable`."""
-        raise RemoteUnavailable("offline: no branch can be made; mount without --offline")
-
     def read(
         self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
     ) -> bytes:
@@ -236,6 +232,10 @@ class Offline:
     ) -> Published:
         """Raise `RemoteUnavailable`."""
         raise RemoteUnavailable("offline: nothing can be committed; mount without --offline")
+
+    def make_branch(self, name: str, commit: ObjectHash) -> None:
+        """Raise `RemoteUnavailable`."""
+        raise RemoteUnavailable("offline: no branch can be made; mount without --offline")
 
     def close(self) -> None:
         """Nothing to let go of."""

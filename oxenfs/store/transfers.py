@@ -48,6 +48,7 @@ _FIRST_WAIT_S = 0.2
 _WAIT_MAX_S = 2.0
 _STRIKES = 2
 _DENIED_S = 5.0
+_DENIED_KEPT = 10_000
 _KEEP_CHUNKS = 4
 _PART_CHUNKS = 16
 
@@ -92,8 +93,7 @@ class Transfers:
         self._idle = 0
         self._keeping: set[FlightKey] = set()
         self._workers: set[threading.Thread] = set()
-        self._denied: Exception | None = None
-        self._denied_until_s = 0.0
+        self._denied: dict[FlightKey, tuple[Exception | None, float]] = {}
         self._closed = False
         self._token: trio.lowlevel.TrioToken | None = None
         breaker.on_trip.append(self._tripped)
@@ -256,8 +256,11 @@ class Transfers:
         flight = Flight(key, place, time.monotonic() + self._timeout_s, asked=not ahead)
         if self._closed:
             flight.error = RemoteUnavailable("the mount is being stopped")
-        elif time.monotonic() < self._denied_until_s:
-            flight.error = self._denied
+        elif key in self._denied:
+            flight.error, until_s = self._denied[key]
+            if time.monotonic() > until_s:
+                del self._denied[key]
+                flight.error = None
         if flight.error is not None:
             return flight
         self._flights[key] = flight
@@ -456,7 +459,7 @@ class Transfers:
                 # Refused: 401, 403, an answer that is none. Asking again changes nothing.
                 self._breaker.answered()
                 if isinstance(exc, AccessDenied):
-                    self._denied, self._denied_until_s = exc, time.monotonic() + _DENIED_S
+                    self._deny(left, exc)
                 self._fail(left, exc)
 
     def _one_batch(self, flights: list[Flight]) -> None:
@@ -538,6 +541,14 @@ class Transfers:
             self._fail([first], exc)
         else:
             self._counters.retries += 1
+
+    def _deny(self, flights: list[Flight], exc: Exception) -> None:
+        """Let who asks again soon be refused without asking: that would be hammering."""
+        with self.lock:
+            if len(self._denied) > _DENIED_KEPT:
+                self._denied.clear()
+            until_s = time.monotonic() + _DENIED_S
+            self._denied.update({flight.key: (exc, until_s) for flight in flights})
 
     def _sleep(self, wait_s: float) -> None:
         until_s = time.monotonic() + wait_s

@@ -26,13 +26,7 @@ import trio
 from oxenfs.address import parse
 from oxenfs.errors import OxenfsError
 from oxenfs.model import Kind, ObjectHash, parse_hash
-from oxenfs.remote.base import (
-    BlobFiles,
-    DirectoryNodes,
-    Elsewhere,
-    Remote,
-    TreePlace,
-)
+from oxenfs.remote.base import BlobFiles, DirectoryNodes, Elsewhere, Remote, TreePlace
 from oxenfs.remote.open import open_remote
 from oxenfs.store.columns import Listing
 from oxenfs.store.metadata import commit_or_none

@@ -2,83 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import trio
 
-from oxenfs.address import Address, Hosted
-from oxenfs.errors import Conflict, NotFound, OxenfsError
+from oxenfs.errors import Conflict, NotFound
 from oxenfs.model import Commit, ObjectHash, hash_text
-from oxenfs.remote.base import BlobFiles, Elsewhere, Remote, TreePlace
-from oxenfs.remote.open import open_remote
+from oxenfs.remote.base import Remote, TreePlace
 from oxenfs.remote.revision import Revision, resolve
 from oxenfs.remote.wire import DirectoryPayload, decode_node
-from oxenfs.store.cache import Cache
-from oxenfs.store.cache_open import open_cache
-from oxenfs.store.counters import Counters
-from oxenfs.store.direct import DirectBlobs
-from oxenfs.store.metadata import Metadata
-from oxenfs.store.records import ListingRecords
-from oxenfs.store.remembered import Offline, Remembering, age_text
-from oxenfs.store.remote_blobs import RemoteBlobs
+from oxenfs.store.remembered import Offline, age_text
 from oxenfs.store.warm import Task, warm_in_child
 from oxenfs.views.base import Directory
 from oxenfs.views.commit import Tree, date_text, root_of
 from oxenfs.views.facts import FOLDER, WithFolder, info_folder
+from oxenfs.views.frames import FOLDER as FRAMES
+from oxenfs.views.frames import FramesFolder
+from oxenfs.views.mirror import Mirror
+from oxenfs.views.plan import Facts, Plan
 from oxenfs.views.revisions import Revisions, Source
-
-log = logging.getLogger(__name__)
+from oxenfs.views.supply import Supply
 
 _WARM_AFTER_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a mount is to show.
-
-    Attributes:
-        cache_dir: where trees and bytes are kept between mounts.
-        revisions: all branches and commits side by side; the address then has no revision.
-        insecure, timeout_s: how to speak to a server, see `oxenfs.remote.open`.
-        cache_bytes: the limit of the cache of bytes; None leaves it as it was, or 20 GiB.
-        verify_full: serve no byte of a large blob before all of it was checked.
-        offline: ask no server, show what is in the cache.
-    """
-
-    address: Address
-    cache_dir: Path
-    insecure: bool = False
-    timeout_s: float = 30.0
-    revisions: bool = False
-    cache_bytes: int | None = None
-    verify_full: bool = False
-    offline: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a mount shows, for people and for `.oxenfs/info.json`.
-
-    Attributes:
-        repo: the repository as a user would type it, without revision.
-        revision: as typed; None for the default branch.
-        branch: None when a commit is mounted.
-        size_bytes, files: of the whole commit.
-        note: a sentence for whoever mounts, None if there is nothing to say.
-    """
-
-    repo: str
-    revision: str | None
-    branch: str | None
-    commit: Commit
-    size_bytes: int
-    files: int
-    note: str | None = None
 
 
 class View(NamedTuple):
@@ -98,71 +44,50 @@ class Stack:
 
     Attributes:
         root, facts: at the revision that `build` was asked for.
-        remote: the repository. Its calls block.
+        supply: where trees and bytes come from.
         revisions: None unless all of them are shown.
-        cache: of blobs and derived objects; None if there is no place for one.
-        fetched: where bytes come from; None if all of them are on this machine.
-        counters: what was done.
     """
 
-    def __init__(self, plan: Plan, opened: ExitStack) -> None:
-        """Use `build`; what has to be closed goes into `opened`."""
+    def __init__(self, plan: Plan, supply: Supply) -> None:
+        """Use `build`."""
+        self.supply = supply
         self._plan = plan
-        self._opened = opened
-        remote = self.remote = _remote(plan, opened)
-        self._metadata = Metadata(remote, plan.cache_dir)
-        opened.callback(self._metadata.close)
-        self.counters = Counters()
-        self.cache = _cache(plan, opened)
-        self.fetched: RemoteBlobs | None = None
-        self._blobs: DirectBlobs | RemoteBlobs
-        if isinstance(remote, BlobFiles):
-            self._blobs = DirectBlobs(remote)
-        else:
-            self._blobs = self.fetched = RemoteBlobs(
-                remote.source if isinstance(remote, Elsewhere) else None,
-                _host(plan.address),
-                self.cache,
-                breaker=getattr(remote, "breaker", None),
-                counters=self.counters,
-                timeout_s=plan.timeout_s,
-                verify_full=plan.verify_full,
-            )
-        opened.callback(self._blobs.close)
         self.revisions: Revisions | None = None
         if plan.revisions:
-            self.revisions = Revisions(Source(remote, self._metadata, self._blobs))
-        if plan.revisions:
+            self.revisions = Revisions(
+                Source(supply.remote, supply.metadata, supply.blobs, self._with_frames)
+            )
             view = self.all_revisions()
         else:
-            view = self.at(resolve(remote, plan.address.rev), plan.address.rev)
+            view = self.at(resolve(supply.remote, plan.address.rev), plan.address.rev)
         self.root, self.facts = view.root, view.facts
+
+    @property
+    def remote(self) -> Remote:
+        """The repository. Its calls block."""
+        return self.supply.remote
 
     def at(self, revision: Revision, typed: str | None) -> View:
         """Return what to show at `revision`, which was asked for as `typed`. Blocks."""
-        commit = revision.commit
-        root_id = self.remote.root(commit.id)
-        size, files = self._usage(commit, root_id)
-        repo = self._plan.address.repo
-        note = _note(self.remote, revision.branch)
-        facts = Facts(repo, typed, revision.branch, commit, size, files, note)
-        root: Directory = root_of(Tree(commit, self._metadata, self._blobs), root_id)
-        root = WithFolder(root, FOLDER, info_folder(_info(facts), commit.timestamp_ns))
-        return View(root, facts, root_id)
+        facts, root_id = self._facts(revision, typed)
+        tree = Tree(facts.commit, self.supply.metadata, self.supply.blobs)
+        root = self._with_frames(root_of(tree, root_id))
+        return View(self._with_info(root, facts), facts, root_id)
 
     def all_revisions(self) -> View:
         """Return all revisions as they are now, for a plan that shows them. Blocks."""
         assert self.revisions is not None
         branches = self.remote.branches()
         default = self.remote.default_branch()
-        commit = self.remote.commit(default.commit)
-        root_id = self.remote.root(commit.id)
-        size, files = self._usage(commit, root_id)
-        repo = self._plan.address.repo
-        facts = Facts(repo, None, None, commit, size, files, _note(self.remote, default.name))
+        facts, root_id = self._facts(Revision(self.remote.commit(default.commit), None), None)
         root = self.revisions.snapshot(branches, default)
-        root = WithFolder(root, FOLDER, info_folder(_info(facts), commit.timestamp_ns))
-        return View(root, facts, root_id)
+        return View(self._with_info(root, facts), facts, root_id)
+
+    def videos(self, root: Directory) -> FramesFolder:
+        """Return the frames of the videos of `root`, the root of a view of this stack."""
+        while isinstance(root, WithFolder):
+            root = root.inner
+        return FramesFolder(self.supply.frames, root.base if isinstance(root, Mirror) else root)
 
     def resolve(self, rev: str | None) -> Revision:
         """Return what `rev` means now; None is the default branch. Blocks.
@@ -190,41 +115,59 @@ class Stack:
 
         Without it they are fetched one by one when they are needed, so its failure is no error.
         """
-        await self._metadata.learn(base, view.facts.commit, view.tree)
+        await self.supply.metadata.learn(base, view.facts.commit, view.tree)
 
     def close(self) -> None:
         """Let go of everything."""
-        self._opened.close()
+        self.supply.close()
 
     async def background(self) -> None:
-        """Run while the mount is served; may end before, and is cancelled at its end."""
-        # What a program does first after mounting goes before.
-        await trio.sleep(_WARM_AFTER_S)
+        """Run while the mount is served; cancelled at its end."""
+        async with self.supply.frames.running():
+            if self._plan.frames is not None:
+                self.supply.frames.prepare()
+            # What a program does first after mounting goes before.
+            await trio.sleep(_WARM_AFTER_S)
+            await self._warm()
+            await trio.sleep_forever()
+
+    async def _warm(self) -> None:
         commit = self.facts.commit.id
         plan = self._plan
-        if not plan.offline and not self._metadata.is_complete(commit):
-            done = await warm_in_child(
-                Task(
-                    plan.address.repo,
-                    hash_text(commit),
-                    str(plan.cache_dir),
-                    insecure=plan.insecure,
-                    timeout_s=plan.timeout_s,
-                )
+        if plan.offline or self.supply.metadata.is_complete(commit):
+            return
+        done = await warm_in_child(
+            Task(
+                plan.address.repo,
+                hash_text(commit),
+                str(plan.cache_dir),
+                insecure=plan.insecure,
+                timeout_s=plan.timeout_s,
             )
-            self.counters.requests += done.requests
-            self.counters.bytes_remote += done.received_bytes
+        )
+        self.supply.counters.requests += done.requests
+        self.supply.counters.bytes_remote += done.received_bytes
 
-    def own(self, opened: ExitStack) -> None:
-        """Take what `close` is to close."""
-        self._opened = opened
-
-    def _usage(self, commit: Commit, root: ObjectHash) -> tuple[int, int]:
-        usage = self._metadata.known_usage(root)
+    def _facts(self, revision: Revision, typed: str | None) -> tuple[Facts, ObjectHash]:
+        commit = revision.commit
+        root = self.remote.root(commit.id)
+        metadata = self.supply.metadata
+        usage = metadata.known_usage(root)
         if usage is None:
             usage = _usage(self.remote, commit, root)
-            self._metadata.remember_usage(root, *usage)
-        return usage
+            metadata.remember_usage(root, *usage)
+        size, files = usage
+        repo = self._plan.address.repo
+        note = _note(self.remote, revision.branch)
+        return Facts(repo, typed, revision.branch, commit, size, files, note), root
+
+    def _with_frames(self, tree: Directory) -> Directory:
+        folder = FramesFolder(self.supply.frames, tree)
+        spec = self._plan.frames
+        return WithFolder(tree, FRAMES, folder) if spec is None else folder.mirror(spec)
+
+    def _with_info(self, root: Directory, facts: Facts) -> Directory:
+        return WithFolder(root, FOLDER, info_folder(_info(facts), facts.commit.timestamp_ns))
 
 
 def build(plan: Plan) -> Stack:
@@ -233,41 +176,20 @@ def build(plan: Plan) -> Stack:
     Raises:
         NotFound: no such repository or revision; the text names near ones.
     """
-    with ExitStack() as opened:
-        stack = Stack(plan, opened)
-        # From here on `Stack.close` does it.
-        stack.own(opened.pop_all())
-    return stack
-
-
-def _remote(plan: Plan, opened: ExitStack) -> Remote:
-    if plan.address.path is not None:
-        remote = open_remote(plan.address)
-        opened.callback(remote.close)
-        return remote
-    key = f"http:{plan.address.repo}"
-    records = ListingRecords(key, plan.cache_dir)
-    opened.callback(records.close)
-    if plan.offline:
-        return Offline(key, plan.address.repo, records)
-    remote = open_remote(plan.address, insecure=plan.insecure, timeout_s=plan.timeout_s)
-    opened.callback(remote.close)
-    return Remembering(remote, records)
-
-
-def _host(address: Address) -> str:
-    hosted = address.repository
-    return f"{hosted.scheme}://{hosted.host}" if isinstance(hosted, Hosted) else str(hosted)
-
-
-def _cache(plan: Plan, opened: ExitStack) -> Cache | None:
+    supply = Supply(plan)
     try:
-        cache = open_cache(plan.cache_dir, plan.cache_bytes)
-    except OxenfsError as exc:
-        log.warning("nothing is cached on disk: %s", exc)
-        return None
-    opened.callback(cache.close)
-    return cache
+        return Stack(plan, supply)
+    except BaseException:
+        supply.close()
+        raise
+
+
+def _usage(remote: Remote, commit: Commit, root: ObjectHash) -> tuple[int, int]:
+    node = remote.directory(root, TreePlace(commit.id, b"")).directory
+    payload = decode_node(node).payload
+    if not isinstance(payload, DirectoryPayload):
+        raise NotFound(f"commit {hash_text(commit.id)} has no root directory")
+    return payload.size, sum(payload.counts.values())
 
 
 def _note(remote: Remote, branch: str | None) -> str | None:
@@ -278,14 +200,6 @@ def _note(remote: Remote, branch: str | None) -> str | None:
         return "offline: no server is asked"
     age = age_text(time.time() - seen.when_s)
     return f"offline: {seen.branch.name} is shown as it was seen {age} ago"
-
-
-def _usage(remote: Remote, commit: Commit, root: ObjectHash) -> tuple[int, int]:
-    node = remote.directory(root, TreePlace(commit.id, b"")).directory
-    payload = decode_node(node).payload
-    if not isinstance(payload, DirectoryPayload):
-        raise NotFound(f"commit {hash_text(commit.id)} has no root directory")
-    return payload.size, sum(payload.counts.values())
 
 
 def _info(facts: Facts) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from oxenfs.remote.local.repository import create_empty
 from oxenfs_cli.main import main
 
 from .conftest import Run
@@ -236,3 +237,10 @@ def test_fsck_finds_a_changed_byte(
     (problem,) = json.loads(capfdbinary.readouterr().out)["problems"]
     assert main(["fsck", "data"]) == 1
     assert capfdbinary.readouterr().out.decode() == f"{problem}\ndata: 1 problem\n"
+
+
+def test_a_folder_goes_into_a_repository_without_branches(run: Run, place: Path) -> None:
+    create_empty(place / "data").close()
+    run("import", "files", "data@work", "-m", "first")
+    assert messages(run, "data@work") == ["first", "Initialized repository"]
+    assert run("show", "work:a.txt", "--repo", "data") == "one\n"

@@ -66,6 +66,17 @@ def test_a_folder_goes_to_a_server_and_is_shown_from_there(
     assert run("show", "feature/x:a.txt", "--repo", repo) == "two\n"
 
 
+@pytest.mark.parametrize(("rev", "branch"), [("", "main"), ("@main", "main"), ("@a/b", "a/b")])
+def test_a_folder_goes_into_a_repository_without_branches(
+    run: Run, server: serving.Server, files: Path, rev: str, branch: str
+) -> None:
+    repo = str(server.create())
+    said = json.loads(run("import", "files", repo + rev, "-m", "first", "--json"))
+    assert (said["branch"], said["files"]) == (branch, 2)
+    assert messages(run, f"{repo}@{branch}")[0] == "first"
+    assert run("show", f"{branch}:a.txt", "--repo", repo) == "one\n"
+
+
 def test_importing_the_same_again_commits_nothing(run: Run, repo: str, files: Path) -> None:
     run("import", "files", repo, "-m", "first")
     assert "has all of this already" in run("import", "files", repo, "-m", "again", code=4)

@@ -1,7 +1,7 @@
 """Mounts as `oxenfs mount --foreground` does, and counts the requests of the kernel.
 
-`python -m semantics.counting REPOSITORY DIR`; a file named `held` is read when `$HOME/go` is there;
-each `statfs` writes the counts so far into `$HOME/counts.json`.
+`python -m semantics.counting [--revisions] REPOSITORY DIR`; a file named `held` is read
+when `$HOME/go` is there; each `statfs` writes the counts so far into `$HOME/counts.json`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from oxenfs.address import parse
 from oxenfs.mount import daemon
 from oxenfs.mount.served import Options, Served
 from oxenfs.views import stack
-from oxenfs.views.stack import Plan
+from oxenfs.views.plan import Plan
 
 COUNTED = ("lookup", "getattr", "opendir", "readdir", "open", "read", "getxattr", "listxattr")
 
 
 def main() -> None:
-    address, folder = sys.argv[1:]
+    *options, address, folder = sys.argv[1:]
 
     def build() -> Served:
         from oxenfs.mount.moving import Mover
@@ -56,7 +56,8 @@ def main() -> None:
 
         for name in COUNTED:
             setattr(Counting, name, counted(name))
-        built = stack.build(Plan(parse(address), places.cache_dir()))
+        plan = Plan(parse(address), places.cache_dir(), revisions="--revisions" in options)
+        built = stack.build(plan)
         operations = Counting(built.root, Usage(0, 0))
         mover = Mover(built, operations)
         return Served(operations, built.facts, built.close, mover.commands(), mover.shown)

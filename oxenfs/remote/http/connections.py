@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import logging
 import socket
 import threading
 import time
@@ -23,6 +24,10 @@ from oxenfs.remote.http.heads import LimitedResponse
 
 RATE_MIN_BYTES_S = 4096
 """Each 4 KiB of an answer allow for one more second of waiting, beside the timeout."""
+
+# What it would say, with a traceback, about a connection that ends within the headers comes as an
+# error of ours.
+logging.getLogger("urllib3.connection").setLevel(logging.CRITICAL)
 
 # Sent in pieces, each with the timeout: 128 KiB in 30 s is the same rate as above.
 _SEND_BYTES = 128 << 10

@@ -11,6 +11,7 @@ from oxenfs.address import Hosted
 from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.model import Author, Branch, Change, Commit, ObjectHash, Published, hash_text
 from oxenfs.remote.base import BlobPlace, DirectoryNodes, RawNode, TreePlace
+from oxenfs.remote.changes import check_branch_name
 from oxenfs.remote.http.answers import (
     branch_of,
     branches_of,
@@ -173,6 +174,17 @@ class HttpRemote:
 
         publisher = HttpPublisher(self, self.transport, self._sleep)
         return publisher.publish(branch, base, changes, message, author)
+
+    def begin(self, branch: str, author: Author) -> None:
+        """Make the first branch of a repository without any; see `oxenfs.remote.base.Beginning`.
+
+        A server makes it for the first workspace that is asked for, in its own name.
+        """
+        from oxenfs.remote.http.workspace import Workspace
+
+        if not self.branches():
+            check_branch_name(branch)
+            Workspace(self.transport, branch, self._sleep).delete()
 
     def make_branch(self, name: str, commit: ObjectHash) -> None:
         """Make a branch at `commit`; raise `RemoteRefused` or `RemoteUnavailable` if it exists."""
