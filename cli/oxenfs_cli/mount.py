@@ -10,12 +10,12 @@ import click
 
 from oxenfs.errors import UsageError
 from oxenfs_cli.output import print_text, printable
-from oxenfs_cli.server_options import FOLLOW, OptionalSeconds, insecure, seconds
+from oxenfs_cli.server_options import FOLLOW, OptionalSeconds, insecure, seconds, size
 
 if TYPE_CHECKING:
     from oxenfs.mount.daemon import Started
     from oxenfs.mount.served import Build
-    from oxenfs.views.stack import Plan
+    from oxenfs.views.plan import Plan
 
 
 @click.command(name="mount", cls=OptionalSeconds)
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--cache-dir",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where trees are kept between mounts (default: $XDG_CACHE_HOME/oxenfs).",
+    help="Where trees and bytes are kept between mounts (default: $XDG_CACHE_HOME/oxenfs).",
 )
 @click.option(
     "--timeout",
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Show all branches and commits, as branches/NAME/ and commits/ID/.",
 )
+@click.option("--frames", metavar="SPEC", help="Show the frames of videos instead of the files.")
 @click.option(
     "--follow",
     "follow_s",
@@ -48,6 +49,20 @@ if TYPE_CHECKING:
     help="Move with the branch; ask every SECONDS where it is (default: 10).",
 )
 @insecure
+@click.option(
+    "--cache-size",
+    "cache_bytes",
+    metavar="SIZE",
+    callback=size,
+    help="How much of what was read is kept on disk, such as 20G; the limit of the whole cache "
+    "folder from now on (default: as it was, 20G at first).",
+)
+@click.option(
+    "--verify",
+    type=click.Choice(["full"]),
+    help="full: hand out no byte of a large file before all of it came and was checked.",
+)
+@click.option("--offline", is_flag=True, help="Ask no server: show what is in the cache.")
 @click.option(
     "--allow-other",
     is_flag=True,
@@ -63,8 +78,12 @@ def command(
     cache_dir: Path | None,
     timeout_s: float,
     revisions: bool,
+    frames: str | None,
     follow_s: float | None,
     insecure: bool,
+    cache_bytes: int | None,
+    verify: str | None,
+    offline: bool,
     allow_other: bool,
     foreground: bool,
     verbose: bool,
@@ -77,16 +96,22 @@ def command(
     from oxenfs.address import parse
     from oxenfs.mount import daemon
     from oxenfs.mount.served import Options
-    from oxenfs.views.stack import Plan
+    from oxenfs.views.plan import Plan
 
     # Absolute from here on: the process that serves has `/` as its current folder.
     cache = cache_dir.expanduser().absolute() if cache_dir else places.cache_dir()
+    if frames is not None:
+        _check_spec(frames)
     plan = Plan(
         address=parse(address),
         cache_dir=cache,
         insecure=insecure,
         timeout_s=timeout_s,
         revisions=revisions,
+        frames=frames,
+        cache_bytes=cache_bytes,
+        verify_full=verify == "full",
+        offline=offline,
     )
     if revisions:
         if plan.address.rev is not None:
@@ -101,10 +126,22 @@ def command(
         _print(daemon.start(directory, build, options), verbose)
 
 
+def _check_spec(text: str) -> None:
+    from oxenfs.errors import NotFound
+    from oxenfs.frames.spec import parse
+
+    try:
+        parse(text)
+    except NotFound as exc:
+        raise UsageError(str(exc)) from exc
+
+
 def _builder(plan: Plan, follow_s: float | None) -> Build:
     from oxenfs.mount.served import Served
 
     def build() -> Served:
+        from oxenfs.mount.data_commands import data_commands
+        from oxenfs.mount.frames import frame_commands
         from oxenfs.mount.moving import Mover
         from oxenfs.mount.operations import Operations, Usage
         from oxenfs.views import stack
@@ -114,9 +151,14 @@ def _builder(plan: Plan, follow_s: float | None) -> Build:
         operations = Operations(built.root, usage)
         mover = Mover(built, operations)
         operations.run_beside(built.background)
-        if follow_s is not None:
+        if follow_s is not None and not plan.offline:
             operations.run_beside(partial(mover.follow, follow_s))
-        return Served(operations, built.facts, built.close, mover.commands(), mover.shown)
+        commands = {
+            **mover.commands(),
+            **data_commands(built.supply, lambda: operations.inodes.root),
+            **frame_commands(lambda: built.videos(operations.inodes.root)),
+        }
+        return Served(operations, built.facts, built.close, commands, mover.shown)
 
     return build
 
@@ -128,6 +170,8 @@ def _print(started: Started, verbose: bool) -> None:
     what = started.repo if revision is None else f"{started.repo}@{revision}"
     commit = f" (commit {started.commit[:10]})"
     print_text(f"mounted {printable(what)}{commit} on {printable(started.dir)}")
+    if started.note is not None:
+        print_text(printable(started.note))
     if verbose:
         print_text(f"process {started.pid}, log {printable(started.log)}")
     sys.stdout.flush()

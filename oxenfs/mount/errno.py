@@ -6,6 +6,7 @@ import errno
 
 from oxenfs.errors import (
     AccessDenied,
+    DecodeError,
     IntegrityError,
     IsADirectory,
     NotADirectory,
@@ -15,6 +16,7 @@ from oxenfs.errors import (
     RemoteUnavailable,
     StaleRevision,
     Unsupported,
+    VideoError,
 )
 from oxenfs.mount.handles import UnknownHandle
 
@@ -29,6 +31,9 @@ ERRNO: dict[type[BaseException], int] = {
     RemoteUnavailable: errno.EIO,
     # Wrong bytes are never returned.
     IntegrityError: errno.EIO,
+    # A frame file is there, its picture cannot be made.
+    VideoError: errno.EIO,
+    DecodeError: errno.EIO,
     StaleRevision: errno.ESTALE,
     Unsupported: errno.ENOTSUP,
     UnknownHandle: errno.EBADF,

@@ -33,7 +33,8 @@ from oxenfs.mount.operations import Operations, Usage
 from oxenfs.mount.served import Shown
 from oxenfs.remote.revision import Revision
 from oxenfs.views.base import Directory
-from oxenfs.views.stack import Facts, Stack
+from oxenfs.views.plan import Facts
+from oxenfs.views.stack import Stack
 
 log = logging.getLogger(__name__)
 

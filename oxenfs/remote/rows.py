@@ -10,7 +10,7 @@ import msgpack
 
 from oxenfs.errors import IntegrityError, NotADirectory, NotFound
 from oxenfs.model import NAME_BYTES_MAX, Kind, ObjectHash, hash_text
-from oxenfs.remote.base import DirectoryNodes, Remote, TreePlace
+from oxenfs.remote.base import DirectoryNodes, RawNode, Remote, TreePlace
 from oxenfs.remote.describe import KINDS
 from oxenfs.remote.wire import (
     DIRECTORY,
@@ -29,6 +29,10 @@ _VERSION = VERSION.encode()
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, OverflowError, msgpack.UnpackException)
 _SIZE_MAX = 1 << 63
 _BINARY = int(Kind.BINARY)
+# As `oxenfs.model.check_name` has them for what is written.
+_CLIENT_NAMES = (b".oxen", b"oxen~1")
+_HEADER_BYTES = 21
+_CHILD_BYTES = 33
 
 
 class Row(NamedTuple):
@@ -63,7 +67,8 @@ def rows_of(nodes: DirectoryNodes) -> list[Row]:
     """Return the entries of a directory, sorted by name.
 
     Names that no file system can show (empty, `.`, `..`, with a slash or NUL, longer than 255
-    bytes) are left out with a line in the log; of two entries with one name the smaller row stays.
+    bytes) are left out with a line in the log, and `.oxen`, which clients keep for themselves: what
+    they find there they take for their own. Of two entries with one name the smaller row stays.
     About 0.7 microseconds per entry: call it in a thread for large directories.
 
     Raises:
@@ -88,9 +93,11 @@ def rows_of(nodes: DirectoryNodes) -> list[Row]:
                 max_map_len=most,
             )
             unpacker.feed(vnode.children)
-            rows += _rows(unpacker)
-            if unpacker.tell() != len(vnode.children):
+            found = _rows(unpacker)
+            # msgpack counts what it has read of an entry that does not end: compare numbers, too.
+            if unpacker.tell() != len(vnode.children) or len(found) != _listed(vnode):
                 raise ValueError("a vnode ends within an entry")
+            rows += found
     except _DAMAGE as exc:
         raise IntegrityError(
             f"directory node {hash_text(id)} is damaged or of an unknown version: {exc!r}"
@@ -204,6 +211,12 @@ def _rows(unpacker: msgpack.Unpacker) -> list[Row]:
     return rows
 
 
+def _listed(vnode: RawNode) -> int:
+    """Return how many children a vnode's own bytes list."""
+    start = _HEADER_BYTES + int.from_bytes(vnode.node[17:_HEADER_BYTES], "little")
+    return max(0, len(vnode.node) - start) // _CHILD_BYTES
+
+
 def _undated(row: Row) -> Row:
     return row._replace(mtime_ns=0)
 
@@ -211,12 +224,15 @@ def _undated(row: Row) -> Row:
 def _names_are_fine(rows: list[Row]) -> bool:
     names = [row.name for row in rows]
     block = b"\0".join(names)
+    lowered = block.lower()
     return (
         b"/" not in block
         and block.count(b"\0") == max(len(names) - 1, 0)
         and max(map(len, names), default=1) <= NAME_BYTES_MAX
         and len(set(names)) == len(names)
         and not {b"", b".", b".."}.intersection(names)
+        # In one search of all: as a rule no name contains either.
+        and not any(name in lowered for name in _CLIENT_NAMES)
     )
 
 
@@ -225,6 +241,7 @@ def _without_bad_names(rows: list[Row], directory: ObjectHash) -> list[Row]:
     for row in rows:
         name = row.name
         bad = not name or name in (b".", b"..") or b"/" in name or b"\0" in name
+        bad = bad or name.lower() in _CLIENT_NAMES
         if bad or len(name) > NAME_BYTES_MAX:
             log.warning("directory %s: left out %.80r", hash_text(directory), name)
         elif kept and kept[-1].name == name:

@@ -26,6 +26,7 @@ LISTING_BYTES_KEPT = 32 << 20
 _COMMITS_KEPT = 4096
 # A page of a server's list of commits. Whoever is further behind asks folder by folder.
 _COMMITS_BEHIND_MAX = 1000
+_USAGE = "usage:"
 
 
 class _Flight:
@@ -138,6 +139,15 @@ class Metadata:
             await trio.to_thread.run_sync(self._learn, base, head, root, abandon_on_cancel=True)
         except OxenfsError as exc:
             log.info("no difference of trees, so folder by folder: %s", exc)
+
+    def known_usage(self, root: ObjectHash) -> tuple[int, int] | None:
+        """Return size and number of files below a root directory, if they were remembered."""
+        value = self._records.recall(_USAGE + hash_text(root))
+        return None if value is None else (int(value[0]), int(value[1]))
+
+    def remember_usage(self, root: ObjectHash, size_bytes: int, files: int) -> None:
+        """Remember them."""
+        self._records.remember(_USAGE + hash_text(root), [size_bytes, files])
 
     def is_complete(self, commit: ObjectHash) -> bool:
         """Return whether all listings of a commit are kept."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from oxenfs.errors import NotFound
+from oxenfs.errors import NotFound, RemoteUnavailable
 from oxenfs.model import Commit, Kind, ObjectHash, hash_text
 from oxenfs.remote.base import BlobPlace, TreePlace
 from oxenfs.store.columns import Listing
 from oxenfs.store.metadata import Metadata
+from oxenfs.store.siblings import Sibling
 from oxenfs.views.base import Attributes, Directory, File, Node, Reader
 
 # XATTR_SIZE_MAX of the kernel: a longer value could not be read at all.
@@ -21,8 +22,21 @@ _XATTR_BYTES_MAX = 65536
 class Blobs(Protocol):
     """Where a commit's files get their bytes from."""
 
-    def open(self, blob: ObjectHash, size: int, place: Callable[[], BlobPlace]) -> Reader:
-        """Return a reader of `blob`, which has `size` bytes; `place` says where a file has it."""
+    def open(
+        self,
+        blob: ObjectHash,
+        size: int,
+        place: Callable[[], BlobPlace],
+        sibling: Callable[[], Sibling] | None = None,
+    ) -> Reader:
+        """Return a reader of `blob`, which has `size` bytes.
+
+        Args:
+            blob: the hash.
+            size: in bytes.
+            place: says where a file has it.
+            sibling: says which files are beside that one, for reading ahead.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +157,22 @@ class CommitFile(File):
     async def open(self) -> Reader:
         """Return a reader of the blob."""
         row = self._index
-        return self._tree.blobs.open(self._listing.hash(row), self._listing.sizes[row], self._place)
+        return self._tree.blobs.open(
+            self._listing.hash(row), self._listing.sizes[row], self._place, self._sibling
+        )
+
+    @property
+    def blob(self) -> ObjectHash:
+        """The hash of its bytes."""
+        return self._listing.hash(self._index)
+
+    @property
+    def place(self) -> BlobPlace:
+        """Where it is, and its size."""
+        return self._place()
+
+    def _sibling(self) -> Sibling:
+        return Sibling(self._directory.key, self._listing, self._index)
 
     def _place(self) -> BlobPlace:
         path = self._directory.path_of(self._listing.name(self._index))
@@ -169,7 +198,8 @@ async def _xattrs(tree: Tree, id: ObjectHash, last_commit: ObjectHash) -> dict[s
     }
     try:
         commit = await tree.metadata.commit(last_commit)
-    except NotFound:
+    except (NotFound, RemoteUnavailable):
+        # What is known is better than an error: the hash needs no remote.
         return found
     return found | {
         "user.oxen.author": f"{commit.author.name} <{commit.author.email}>".encode(),

@@ -20,7 +20,7 @@ from oxenfs.mount.operations import Operations, Usage
 from oxenfs.remote.base import Remote
 from oxenfs.remote.http.transport import Transport
 from oxenfs.views import stack
-from oxenfs.views.stack import Plan
+from oxenfs.views.plan import Plan
 
 from .calling import code_of, find
 from .test_moving import Notes

@@ -20,7 +20,7 @@ from oxenfs.mount.operations import Operations, Usage
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.remote.wire import little
 from oxenfs.views import stack
-from oxenfs.views.stack import Plan
+from oxenfs.views.plan import Plan
 
 from .calling import Lister, code_of, entry_of, find
 from .test_moving import Notes

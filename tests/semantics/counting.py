@@ -19,7 +19,7 @@ from oxenfs.address import parse
 from oxenfs.mount import daemon
 from oxenfs.mount.served import Options, Served
 from oxenfs.views import stack
-from oxenfs.views.stack import Plan
+from oxenfs.views.plan import Plan
 
 COUNTED = ("lookup", "getattr", "opendir", "readdir", "open", "read", "getxattr", "listxattr")
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from oxenfs.errors import NotFound
 from oxenfs.model import Commit, Kind, ObjectHash
 from oxenfs.remote.base import DirectoryNodes, RawNode, TreePlace
+from oxenfs.remote.local.lookup import entries_to
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.rows import Row, rows_of
-from oxenfs.remote.wire import DIRECTORY, VNODE, children_of
+from oxenfs.remote.rows import rows_of
+from oxenfs.remote.wire import DIRECTORY, VNODE, DirectoryPayload, children_of
 
 _NOWHERE = TreePlace(ObjectHash(0), b"")
 """Directories are found by id here."""
@@ -126,39 +127,16 @@ def subtree_nodes(
             yield from _below(remote, found, depth, seen)
 
 
-def row_at(remote: LocalRemote, commit: ObjectHash, path: bytes) -> Row | None:
-    """Return the entry at `path`, None for the root; raise `NotFound`, also below a file."""
-    return _find(remote, commit, path)[1]
-
-
-def _find(
-    remote: LocalRemote, commit: ObjectHash, path: bytes
-) -> tuple[list[ObjectHash], Row | None]:
-    way = [remote.root(commit)]
-    row: Row | None = None
-    for name in [part for part in path.split(b"/") if part]:
-        if row is not None and row.kind != Kind.DIRECTORY:
-            raise NotFound(f"{path!r} goes on below a file")
-        if row is not None:
-            way.append(row.id)
-        rows = rows_of(remote.directory(way[-1], TreePlace(commit, b"")))
-        row = next((row for row in rows if row.name == name), None)
-        if row is None:
-            raise NotFound(f"no {path!r}")
-    return way, row
-
-
 def _walk(
     remote: LocalRemote, commit: ObjectHash, path: bytes
 ) -> tuple[list[ObjectHash], ObjectHash | None]:
     """Return the directories on the way to `path`, and the one there if there is one."""
     try:
-        way, row = _find(remote, commit, path)
+        entries = list(entries_to(remote, commit, path))
     except NotFound:
         return [], None
-    if row is None:
-        return [], way[0]
-    return way, row.id if row.kind == Kind.DIRECTORY else None
+    way = [each.id for each in entries if isinstance(each, DirectoryPayload)]
+    return (way[:-1], way[-1]) if len(way) == len(entries) else (way, None)
 
 
 def _one(remote: LocalRemote, directory: ObjectHash) -> Iterator[RawNode]:
