@@ -18,6 +18,7 @@ SOURCES = {"oxenfs": ROOT / "oxenfs", "oxenfs_cli": ROOT / "cli" / "oxenfs_cli"}
 FREE = {
     "oxenfs",
     "oxenfs.errors",
+    "oxenfs.failures",
     "oxenfs.model",
     "oxenfs.address",
     "oxenfs.config",
@@ -28,8 +29,8 @@ FREE = {
 LAYERS: list[set[str]] = [
     {"oxenfs.kv"},
     # History and import ask a remote, as the store does, and nobody below the CLI asks them.
-    {"oxenfs.remote", "oxenfs.samples"},
-    {"oxenfs.history", "oxenfs.importing", "oxenfs.store"},
+    {"oxenfs.remote", "oxenfs.samples", "oxenfs.source"},
+    {"oxenfs.comparing", "oxenfs.history", "oxenfs.importing", "oxenfs.store"},
     {"oxenfs.frames", "oxenfs.overlay"},
     {"oxenfs.views"},
     {"oxenfs.mount", "oxenfs.server"},

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from oxenfs.errors import UsageError
 from oxenfs_cli.output import print_text, printable
-from oxenfs_cli.server_options import insecure, seconds
+from oxenfs_cli.server_options import FOLLOW, OptionalSeconds, insecure, seconds, size
 
 if TYPE_CHECKING:
     from oxenfs.mount.daemon import Started
     from oxenfs.mount.served import Build
-    from oxenfs.views.stack import Plan
+    from oxenfs.views.plan import Plan
 
 
-@click.command(name="mount")
+@click.command(name="mount", cls=OptionalSeconds)
 @click.argument("address")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--cache-dir",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where trees are kept between mounts (default: $XDG_CACHE_HOME/oxenfs).",
+    help="Where trees and bytes are kept between mounts (default: $XDG_CACHE_HOME/oxenfs).",
 )
 @click.option(
     "--timeout",
@@ -33,8 +35,34 @@ if TYPE_CHECKING:
     default="30s",
     help="How long a server may be silent before a read fails (default: 30s).",
 )
+@click.option(
+    "--revisions",
+    is_flag=True,
+    help="Show all branches and commits, as branches/NAME/ and commits/ID/.",
+)
 @click.option("--frames", metavar="SPEC", help="Show the frames of videos instead of the files.")
+@click.option(
+    "--follow",
+    "follow_s",
+    metavar="[SECONDS]",
+    callback=seconds,
+    help="Move with the branch; ask every SECONDS where it is (default: 10).",
+)
 @insecure
+@click.option(
+    "--cache-size",
+    "cache_bytes",
+    metavar="SIZE",
+    callback=size,
+    help="How much of what was read is kept on disk, such as 20G; the limit of the whole cache "
+    "folder from now on (default: as it was, 20G at first).",
+)
+@click.option(
+    "--verify",
+    type=click.Choice(["full"]),
+    help="full: hand out no byte of a large file before all of it came and was checked.",
+)
+@click.option("--offline", is_flag=True, help="Ask no server: show what is in the cache.")
 @click.option(
     "--allow-other",
     is_flag=True,
@@ -49,8 +77,13 @@ def command(
     directory: Path,
     cache_dir: Path | None,
     timeout_s: float,
+    revisions: bool,
     frames: str | None,
+    follow_s: float | None,
     insecure: bool,
+    cache_bytes: int | None,
+    verify: str | None,
+    offline: bool,
     allow_other: bool,
     foreground: bool,
     verbose: bool,
@@ -63,7 +96,7 @@ def command(
     from oxenfs.address import parse
     from oxenfs.mount import daemon
     from oxenfs.mount.served import Options
-    from oxenfs.views.stack import Plan
+    from oxenfs.views.plan import Plan
 
     # Absolute from here on: the process that serves has `/` as its current folder.
     cache = cache_dir.expanduser().absolute() if cache_dir else places.cache_dir()
@@ -74,9 +107,18 @@ def command(
         cache_dir=cache,
         insecure=insecure,
         timeout_s=timeout_s,
+        revisions=revisions,
         frames=frames,
+        cache_bytes=cache_bytes,
+        verify_full=verify == "full",
+        offline=offline,
     )
-    build = _builder(plan)
+    if revisions:
+        if plan.address.rev is not None:
+            raise UsageError(f"with --revisions all are shown: leave out @{plan.address.rev}")
+        # Branches move; what is below a commit does not.
+        follow_s = float(FOLLOW) if follow_s is None else follow_s
+    build = _builder(plan, follow_s)
     options = Options(allow_other=allow_other)
     if foreground:
         daemon.run(directory, build, options, lambda started: _print(started, verbose))
@@ -85,7 +127,7 @@ def command(
 
 
 def _check_spec(text: str) -> None:
-    from oxenfs.errors import NotFound, UsageError
+    from oxenfs.errors import NotFound
     from oxenfs.frames.spec import parse
 
     try:
@@ -94,18 +136,29 @@ def _check_spec(text: str) -> None:
         raise UsageError(str(exc)) from exc
 
 
-def _builder(plan: Plan) -> Build:
+def _builder(plan: Plan, follow_s: float | None) -> Build:
     from oxenfs.mount.served import Served
 
     def build() -> Served:
+        from oxenfs.mount.data_commands import data_commands
         from oxenfs.mount.frames import frame_commands
+        from oxenfs.mount.moving import Mover
         from oxenfs.mount.operations import Operations, Usage
         from oxenfs.views import stack
 
         built = stack.build(plan)
         usage = Usage(built.facts.size_bytes, built.facts.files)
-        operations = Operations(built.root, usage, built.background)
-        return Served(operations, built.facts, built.close, frame_commands(built.frames))
+        operations = Operations(built.root, usage)
+        mover = Mover(built, operations)
+        operations.run_beside(built.background)
+        if follow_s is not None and not plan.offline:
+            operations.run_beside(partial(mover.follow, follow_s))
+        commands = {
+            **mover.commands(),
+            **data_commands(built.supply, lambda: operations.inodes.root),
+            **frame_commands(lambda: built.videos(operations.inodes.root)),
+        }
+        return Served(operations, built.facts, built.close, commands, mover.shown)
 
     return build
 
@@ -117,6 +170,8 @@ def _print(started: Started, verbose: bool) -> None:
     what = started.repo if revision is None else f"{started.repo}@{revision}"
     commit = f" (commit {started.commit[:10]})"
     print_text(f"mounted {printable(what)}{commit} on {printable(started.dir)}")
+    if started.note is not None:
+        print_text(printable(started.note))
     if verbose:
         print_text(f"process {started.pid}, log {printable(started.log)}")
     sys.stdout.flush()

@@ -16,8 +16,8 @@ from oxenfs.views.framing import FrameListing, VideoFolder
 _ROWS_AT_ONCE = 500
 
 
-def frame_commands(folder: FramesFolder) -> Mapping[str, Command]:
-    """Return the commands `frames` and `index` for the videos of `folder`.
+def frame_commands(folder: Callable[[], FramesFolder]) -> Mapping[str, Command]:
+    """Return the commands `frames` and `index` for the videos of what `folder` returns then.
 
     `frames` takes `spec`, `paths` and `fill` (make every frame, so that its size is known), and
     sends `{"video", "rows": [[file, frame, pts, size or null], ...]}` and `{"video", "why"}`.
@@ -33,14 +33,14 @@ def frame_commands(folder: FramesFolder) -> Mapping[str, Command]:
             listing = await video.planned()
             await _send_rows(video, listing, name, send, fill=fill)
 
-        return await _each(folder, spec, paths, send, tell)
+        return await _each(folder(), spec, paths, send, tell)
 
     async def index(request: Mapping[str, Any], send: Send) -> int:
         async def tell(video: VideoFolder, name: str) -> None:
             found = await video.framing.frames.index(video.video)
             await send({"video": name, "frames": found.count})
 
-        return await _each(folder, "all", _paths(request), send, tell)
+        return await _each(folder(), "all", _paths(request), send, tell)
 
     return {"frames": Command(frames, deadline_s=inf), "index": Command(index, deadline_s=inf)}
 

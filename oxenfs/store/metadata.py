@@ -9,27 +9,31 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from itertools import islice
 from pathlib import Path
 
 import trio
 
-from oxenfs.errors import NotFound, OxenfsError
+from oxenfs.errors import NotFound, OxenfsError, StaleRevision
 from oxenfs.model import Commit, ObjectHash, hash_text
-from oxenfs.remote.base import Remote, TreePlace
+from oxenfs.remote.base import BlobFiles, Remote, TreePlace
 from oxenfs.store.columns import Listing
-from oxenfs.store.records import ListingRecords, make_columns
+from oxenfs.store.records import ListingRecords, complete_directories, make_columns
 
 log = logging.getLogger(__name__)
 
 LISTING_BYTES_KEPT = 32 << 20
 _COMMITS_KEPT = 4096
+# A page of a server's list of commits. Whoever is further behind asks folder by folder.
+_COMMITS_BEHIND_MAX = 1000
+_USAGE = "usage:"
 
 
 class _Flight:
-    """A listing that is being made; whoever else wants it waits.
+    """A listing or a commit that is being fetched; whoever else wants it waits.
 
     Attributes:
-        failure: why it could not be made.
+        failure: why it could not be had.
     """
 
     __slots__ = ("done", "failure")
@@ -50,6 +54,8 @@ class Metadata:
         self._listing_bytes = 0
         self._building: dict[ObjectHash, _Flight] = {}
         self._commits: OrderedDict[ObjectHash, Commit] = OrderedDict()
+        self._asking: dict[ObjectHash, _Flight] = {}
+        self._roots: OrderedDict[ObjectHash, ObjectHash] = OrderedDict()
 
     async def listing(self, directory: ObjectHash, place: TreePlace) -> Listing:
         """Return the listing of the directory with that node id.
@@ -59,7 +65,7 @@ class Metadata:
         A failure is told to everybody who waits; who asks later tries again.
 
         Raises:
-            NotFound: the remote does not have the node.
+            StaleRevision: the remote does not have the node: the commit was pruned.
             IntegrityError: what it has is damaged.
         """
         while True:
@@ -86,12 +92,62 @@ class Metadata:
             flight.done.set()
 
     async def commit(self, id: ObjectHash) -> Commit:
-        """Return a commit; raise `NotFound`."""
-        found = self._commits.get(id)
-        if found is None:
-            found = await trio.to_thread.run_sync(self._remote.commit, id)
-            self._keep_commit(found)
+        """Return a commit; raise `NotFound`. Asked for once however many want it."""
+        while (found := self._commits.get(id)) is None:
+            other = self._asking.get(id)
+            if other is not None:
+                await other.done.wait()
+                if other.failure is not None:
+                    raise other.failure
+                continue
+            flight = self._asking[id] = _Flight()
+            try:
+                found = await trio.to_thread.run_sync(self._remote.commit, id)
+                self._keep_commit(found)
+                return found
+            except Exception as exc:
+                flight.failure = exc
+                raise
+            finally:
+                del self._asking[id]
+                flight.done.set()
         return found
+
+    async def root(self, commit: ObjectHash) -> ObjectHash:
+        """Return the id of the root directory of `commit`; raise `NotFound`."""
+        found = self._roots.get(commit)
+        if found is None:
+            found = await trio.to_thread.run_sync(self._remote.root, commit)
+            self._roots[commit] = found
+            if len(self._roots) > _COMMITS_KEPT:
+                self._roots.popitem(last=False)
+        return found
+
+    async def learn(self, base: Commit, head: Commit, root: ObjectHash) -> None:
+        """Fetch the listings that `head` has and `base` has not in one request, if possible.
+
+        It is where the remote is elsewhere, nothing of `head` is known and `base` is one of its
+        ancestors. Listings are fetched one by one otherwise, so a failure is a line in the log.
+
+        Args:
+            base: a commit whose listings are known, mostly.
+            head: the commit that will be read next.
+            root: the id of its root directory.
+        """
+        self._keep_commit(head)
+        try:
+            await trio.to_thread.run_sync(self._learn, base, head, root, abandon_on_cancel=True)
+        except OxenfsError as exc:
+            log.info("no difference of trees, so folder by folder: %s", exc)
+
+    def known_usage(self, root: ObjectHash) -> tuple[int, int] | None:
+        """Return size and number of files below a root directory, if they were remembered."""
+        value = self._records.recall(_USAGE + hash_text(root))
+        return None if value is None else (int(value[0]), int(value[1]))
+
+    def remember_usage(self, root: ObjectHash, size_bytes: int, files: int) -> None:
+        """Remember them."""
+        self._records.remember(_USAGE + hash_text(root), [size_bytes, files])
 
     def is_complete(self, commit: ObjectHash) -> bool:
         """Return whether all listings of a commit are kept."""
@@ -117,8 +173,33 @@ class Metadata:
         self._keep(directory, listing)
         return listing
 
+    def _learn(self, base: Commit, head: Commit, root: ObjectHash) -> None:
+        if isinstance(self._remote, BlobFiles):
+            return
+        if self._records.get(root) is not None:
+            return
+        if base.id not in head.parents:
+            between: list[Commit] = []
+            for commit in islice(self._remote.history(head.id), _COMMITS_BEHIND_MAX):
+                if commit.id == base.id:
+                    break
+                between.append(commit)
+            else:
+                return
+            # For the dates of folders.
+            for commit in between[:_COMMITS_KEPT]:
+                self._keep_commit(commit)
+        for nodes in complete_directories(self._remote.tree_between(base.id, head.id)):
+            self._records.put(nodes.directory.id, make_columns(nodes, self._date_of))
+
     def _build(self, directory: ObjectHash, place: TreePlace) -> bytes:
-        columns = make_columns(self._remote.directory(directory, place), self._date_of)
+        try:
+            nodes = self._remote.directory(directory, place)
+        except NotFound as exc:
+            # Not `NotFound`: the folder is in the tree, its commit is lost.
+            gone = f"the remote has commit {hash_text(place.commit)} no more: {exc}"
+            raise StaleRevision(gone) from exc
+        columns = make_columns(nodes, self._date_of)
         self._records.put(directory, columns)
         return columns
 

@@ -142,6 +142,11 @@ class Mirror(Directory):
         """The SPEC and the key of what is mirrored."""
         return ("frames", self._spec.text, self._base.key)
 
+    @property
+    def base(self) -> Directory:
+        """What is mirrored."""
+        return self._base
+
     async def stat(self) -> Attributes:
         """Return the attributes of what is mirrored."""
         return await self._base.stat()

@@ -2,83 +2,172 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
+import time
+from typing import NamedTuple
 
 import trio
 
-from oxenfs.address import Address
-from oxenfs.errors import NotFound
-from oxenfs.frames.service import Frames
+from oxenfs.errors import Conflict, NotFound
 from oxenfs.model import Commit, ObjectHash, hash_text
-from oxenfs.remote.base import BlobFiles, Remote, TreePlace
-from oxenfs.remote.open import open_remote
-from oxenfs.remote.revision import resolve
+from oxenfs.remote.base import Remote, TreePlace
+from oxenfs.remote.revision import Revision, resolve
 from oxenfs.remote.wire import DirectoryPayload, decode_node
-from oxenfs.store.direct import DirectBlobs
-from oxenfs.store.fetched import FetchedBlobs
-from oxenfs.store.metadata import Metadata
+from oxenfs.store.remembered import Offline, age_text
 from oxenfs.store.warm import Task, warm_in_child
 from oxenfs.views.base import Directory
 from oxenfs.views.commit import Tree, date_text, root_of
 from oxenfs.views.facts import FOLDER, WithFolder, info_folder
 from oxenfs.views.frames import FOLDER as FRAMES
 from oxenfs.views.frames import FramesFolder
+from oxenfs.views.mirror import Mirror
+from oxenfs.views.plan import Facts, Plan
+from oxenfs.views.revisions import Revisions, Source
+from oxenfs.views.supply import Supply
 
 _WARM_AFTER_S = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a mount is to show.
+class View(NamedTuple):
+    """What a mount shows at one time.
 
     Attributes:
-        cache_dir: where trees are kept between mounts.
-        frames: a SPEC whose frames are the root, instead of the tree itself.
-        insecure, timeout_s: how to speak to a server, see `oxenfs.remote.open`.
-    """
-
-    address: Address
-    cache_dir: Path
-    insecure: bool = False
-    timeout_s: float = 30.0
-    frames: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a mount shows, for people and for `.oxenfs/info.json`.
-
-    Attributes:
-        repo: the repository as a user would type it, without revision.
-        revision: as typed; None for the default branch.
-        branch: None when a commit is mounted.
-        size_bytes, files: of the whole commit.
-    """
-
-    repo: str
-    revision: str | None
-    branch: str | None
-    commit: Commit
-    size_bytes: int
-    files: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """A root directory, and what it takes to let go of it.
-
-    Attributes:
-        frames: the folder of all SPECs, which works while `background` runs.
-        background: runs while the mount is served, and may end before; cancelled at its end.
+        tree: the node id of the commit's root.
     """
 
     root: Directory
     facts: Facts
-    close: Callable[[], None]
-    background: Callable[[], Awaitable[None]]
-    frames: FramesFolder
+    tree: ObjectHash
+
+
+class Stack:
+    """What it takes to show a repository, at one revision after the other.
+
+    Attributes:
+        root, facts: at the revision that `build` was asked for.
+        supply: where trees and bytes come from.
+        revisions: None unless all of them are shown.
+    """
+
+    def __init__(self, plan: Plan, supply: Supply) -> None:
+        """Use `build`."""
+        self.supply = supply
+        self._plan = plan
+        self.revisions: Revisions | None = None
+        if plan.revisions:
+            self.revisions = Revisions(
+                Source(supply.remote, supply.metadata, supply.blobs, self._with_frames)
+            )
+            view = self.all_revisions()
+        else:
+            view = self.at(resolve(supply.remote, plan.address.rev), plan.address.rev)
+        self.root, self.facts = view.root, view.facts
+
+    @property
+    def remote(self) -> Remote:
+        """The repository. Its calls block."""
+        return self.supply.remote
+
+    def at(self, revision: Revision, typed: str | None) -> View:
+        """Return what to show at `revision`, which was asked for as `typed`. Blocks."""
+        facts, root_id = self._facts(revision, typed)
+        tree = Tree(facts.commit, self.supply.metadata, self.supply.blobs)
+        root = self._with_frames(root_of(tree, root_id))
+        return View(self._with_info(root, facts), facts, root_id)
+
+    def all_revisions(self) -> View:
+        """Return all revisions as they are now, for a plan that shows them. Blocks."""
+        assert self.revisions is not None
+        branches = self.remote.branches()
+        default = self.remote.default_branch()
+        facts, root_id = self._facts(Revision(self.remote.commit(default.commit), None), None)
+        root = self.revisions.snapshot(branches, default)
+        return View(self._with_info(root, facts), facts, root_id)
+
+    def videos(self, root: Directory) -> FramesFolder:
+        """Return the frames of the videos of `root`, the root of a view of this stack."""
+        while isinstance(root, WithFolder):
+            root = root.inner
+        return FramesFolder(self.supply.frames, root.base if isinstance(root, Mirror) else root)
+
+    def resolve(self, rev: str | None) -> Revision:
+        """Return what `rev` means now; None is the default branch. Blocks.
+
+        Raises:
+            NotFound: nothing; the text names near branches.
+        """
+        return resolve(self.remote, rev)
+
+    def head(self, branch: str) -> Revision:
+        """Return where `branch` is now; raise `NotFound` if there is none. Blocks."""
+        return Revision(self.remote.commit(self.remote.branch(branch).commit), branch)
+
+    def make_branch(self, name: str, commit: Commit) -> None:
+        """Make a branch at `commit`; raise `Conflict` if there is one. Blocks."""
+        try:
+            self.remote.branch(name)
+        except NotFound:
+            self.remote.make_branch(name, commit.id)
+        else:
+            raise Conflict(f"there is a branch {name!r} already; oxenfs checkout goes to it")
+
+    async def learn(self, base: Commit, view: View) -> None:
+        """Fetch the listings that `view` has and `base` has not at once, where that is possible.
+
+        Without it they are fetched one by one when they are needed, so its failure is no error.
+        """
+        await self.supply.metadata.learn(base, view.facts.commit, view.tree)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.supply.close()
+
+    async def background(self) -> None:
+        """Run while the mount is served; cancelled at its end."""
+        async with self.supply.frames.running():
+            if self._plan.frames is not None:
+                self.supply.frames.prepare()
+            # What a program does first after mounting goes before.
+            await trio.sleep(_WARM_AFTER_S)
+            await self._warm()
+            await trio.sleep_forever()
+
+    async def _warm(self) -> None:
+        commit = self.facts.commit.id
+        plan = self._plan
+        if plan.offline or self.supply.metadata.is_complete(commit):
+            return
+        done = await warm_in_child(
+            Task(
+                plan.address.repo,
+                hash_text(commit),
+                str(plan.cache_dir),
+                insecure=plan.insecure,
+                timeout_s=plan.timeout_s,
+            )
+        )
+        self.supply.counters.requests += done.requests
+        self.supply.counters.bytes_remote += done.received_bytes
+
+    def _facts(self, revision: Revision, typed: str | None) -> tuple[Facts, ObjectHash]:
+        commit = revision.commit
+        root = self.remote.root(commit.id)
+        metadata = self.supply.metadata
+        usage = metadata.known_usage(root)
+        if usage is None:
+            usage = _usage(self.remote, commit, root)
+            metadata.remember_usage(root, *usage)
+        size, files = usage
+        repo = self._plan.address.repo
+        note = _note(self.remote, revision.branch)
+        return Facts(repo, typed, revision.branch, commit, size, files, note), root
+
+    def _with_frames(self, tree: Directory) -> Directory:
+        folder = FramesFolder(self.supply.frames, tree)
+        spec = self._plan.frames
+        return WithFolder(tree, FRAMES, folder) if spec is None else folder.mirror(spec)
+
+    def _with_info(self, root: Directory, facts: Facts) -> Directory:
+        return WithFolder(root, FOLDER, info_folder(_info(facts), facts.commit.timestamp_ns))
 
 
 def build(plan: Plan) -> Stack:
@@ -87,58 +176,12 @@ def build(plan: Plan) -> Stack:
     Raises:
         NotFound: no such repository or revision; the text names near ones.
     """
-    remote = open_remote(plan.address, insecure=plan.insecure, timeout_s=plan.timeout_s)
+    supply = Supply(plan)
     try:
-        return _build(plan, remote)
+        return Stack(plan, supply)
     except BaseException:
-        remote.close()
+        supply.close()
         raise
-
-
-def _build(plan: Plan, remote: Remote) -> Stack:
-    revision = resolve(remote, plan.address.rev)
-    commit = revision.commit
-    root_id = remote.root(commit.id)
-    size, files = _usage(remote, commit, root_id)
-    facts = Facts(
-        plan.address.repo, plan.address.rev, revision.branch, commit, size_bytes=size, files=files
-    )
-    metadata = Metadata(remote, plan.cache_dir)
-    blobs = DirectBlobs(remote) if isinstance(remote, BlobFiles) else FetchedBlobs(remote)
-    tree = root_of(Tree(commit, metadata, blobs), root_id)
-    frames = Frames(remote.key)
-    folder = FramesFolder(frames, tree)
-    root: Directory
-    if plan.frames is not None:
-        root = folder.mirror(plan.frames)
-    else:
-        root = WithFolder(tree, FRAMES, folder)
-    root = WithFolder(root, FOLDER, info_folder(_info(facts), commit.timestamp_ns))
-
-    task = Task(
-        plan.address.repo,
-        hash_text(commit.id),
-        str(plan.cache_dir),
-        insecure=plan.insecure,
-        timeout_s=plan.timeout_s,
-    )
-
-    def close() -> None:
-        blobs.close()
-        metadata.close()
-        remote.close()
-
-    async def background() -> None:
-        async with frames.running():
-            if plan.frames is not None:
-                frames.prepare()
-            # What a program does first after mounting goes before.
-            await trio.sleep(_WARM_AFTER_S)
-            if not metadata.is_complete(commit.id):
-                await warm_in_child(task)
-            await trio.sleep_forever()
-
-    return Stack(root, facts, close, background, folder)
 
 
 def _usage(remote: Remote, commit: Commit, root: ObjectHash) -> tuple[int, int]:
@@ -147,6 +190,16 @@ def _usage(remote: Remote, commit: Commit, root: ObjectHash) -> tuple[int, int]:
     if not isinstance(payload, DirectoryPayload):
         raise NotFound(f"commit {hash_text(commit.id)} has no root directory")
     return payload.size, sum(payload.counts.values())
+
+
+def _note(remote: Remote, branch: str | None) -> str | None:
+    if not isinstance(remote, Offline):
+        return None
+    seen = None if branch is None else remote.seen(branch)
+    if seen is None:
+        return "offline: no server is asked"
+    age = age_text(time.time() - seen.when_s)
+    return f"offline: {seen.branch.name} is shown as it was seen {age} ago"
 
 
 def _info(facts: Facts) -> dict[str, object]:

@@ -26,8 +26,8 @@ from oxenfs.errors import (
     SourceChanged,
 )
 from oxenfs.model import Author, ObjectHash, hash_text
+from oxenfs.remote.base import BlobsMissing
 from oxenfs.remote.http.answers import base_of, commit_of, paths_of, read, text
-from oxenfs.remote.http.failures import BlobsMissing
 from oxenfs.remote.http.transport import Transport
 
 T = TypeVar("T")
