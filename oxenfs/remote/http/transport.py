@@ -119,11 +119,12 @@ class Transport:
         *,
         params: Mapping[str, str | int] | None = None,
         body: object = None,
+        work_s: float = 0.0,
     ) -> dict[str, Any]:
-        """Return the JSON object of an answer, whose status says success."""
+        """Return the JSON object of an answer, whose status says success; `work_s` as in `open`."""
         sent = None if body is None else json.dumps(body).encode()
         headers = {} if sent is None else {"Content-Type": "application/json"}
-        return self.json_of(method, path, sent, headers, params)
+        return self.json_of(method, path, sent, headers, params, work_s)
 
     def json_of(
         self,
@@ -132,10 +133,13 @@ class Transport:
         body: bytes | None,
         headers: Mapping[str, str],
         params: Mapping[str, str | int] | None = None,
+        work_s: float = 0.0,
     ) -> dict[str, Any]:
         """Return the JSON object of the answer to a request with any body."""
         where = f"{method} {self.base}{path}"
-        with self.open(method, path, params=params, body=body, headers=headers) as answer:
+        with self.open(
+            method, path, params=params, body=body, headers=headers, work_s=work_s
+        ) as answer:
             raw = answer.read(_JSON_BYTES_MAX)
         if not raw:
             raise RemoteUnavailable(f"{where}: an empty answer")
@@ -160,6 +164,7 @@ class Transport:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         pages: bool = False,
+        work_s: float = 0.0,
     ) -> Iterator[Answer]:
         """Give the answer to a request; the connection is kept only if it was read to the end.
 
@@ -172,6 +177,7 @@ class Transport:
             body: sent as it is.
             headers: beside our own.
             pages: whether a good answer may be of the type `text/html`.
+            work_s: how much longer than usual the server may be silent, for what it has to do.
 
         Raises:
             AccessDenied: 401, 403.
@@ -186,7 +192,11 @@ class Transport:
         query = "?" + urlencode(params, quote_via=quote, safe="") if params else ""
         session = self._take()
         try:
-            response, url = self._send(session, method, path + query, body, headers or {}, where)
+            target = path + query
+            silence_s = self._timeout_s + work_s
+            response, url = self._send(
+                session, method, target, body, headers or {}, where, silence_s
+            )
             try:
                 if not _same_origin(url, self.origin):
                     where += f" (redirected to {urlsplit(url).scheme}://{urlsplit(url).netloc})"
@@ -224,6 +234,7 @@ class Transport:
         body: bytes | None,
         headers: Mapping[str, str],
         where: str,
+        silence_s: float,
     ) -> tuple[requests.Response, str]:
         """Return the answer, and from which URL it came."""
         url = self.base + target
@@ -240,11 +251,11 @@ class Transport:
                     data=sendable_body(body),
                     headers=sent,
                     stream=True,
-                    timeout=(self._timeout_s, self._timeout_s),
+                    timeout=(self._timeout_s, silence_s),
                     allow_redirects=False,
                 )
             except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
-                raise failures.no_answer(exc, self._host, where, self._timeout_s) from exc
+                raise failures.no_answer(exc, self._host, where, silence_s) from exc
             location = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or location is None:
                 return response, url
