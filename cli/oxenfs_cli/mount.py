@@ -42,6 +42,15 @@ if TYPE_CHECKING:
 @click.option(
     "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts, warnings show."
 )
+@click.option(
+    "--overlay", is_flag=True, help="Take changes, and keep them until they are committed."
+)
+@click.option(
+    "--overlay-of",
+    metavar="OLDDIR",
+    type=click.Path(path_type=Path),
+    help="Take the changes that were made at OLDDIR along to DIR.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Also say which process serves, and its log.")
 def command(
     address: str,
@@ -51,23 +60,37 @@ def command(
     insecure: bool,
     allow_other: bool,
     foreground: bool,
+    overlay: bool,
+    overlay_of: Path | None,
     verbose: bool,
 ) -> None:
-    """Mount ADDRESS (REPO or REPO@REVISION) read-only on the empty folder DIR.
+    """Mount ADDRESS (REPO or REPO@REVISION) on the empty folder DIR, read-only or with an overlay.
 
     Returns when DIR answers; a process in the background serves it until `oxenfs umount DIR`.
     """
     from oxenfs import places
     from oxenfs.address import parse
-    from oxenfs.mount import daemon
+    from oxenfs.mount import daemon, mountinfo
     from oxenfs.mount.served import Options
     from oxenfs.views.stack import Plan
 
     # Absolute from here on: the process that serves has `/` as its current folder.
     cache = cache_dir.expanduser().absolute() if cache_dir else places.cache_dir()
-    plan = Plan(address=parse(address), cache_dir=cache, insecure=insecure, timeout_s=timeout_s)
+    changes = None
+    if overlay or overlay_of is not None:
+        from oxenfs.overlay.opening import OverlayPlan
+
+        moved_from = None if overlay_of is None else mountinfo.real_path(overlay_of)
+        changes = OverlayPlan(mountinfo.real_path(directory), moved_from)
+    plan = Plan(
+        address=parse(address),
+        cache_dir=cache,
+        insecure=insecure,
+        timeout_s=timeout_s,
+        overlay=changes,
+    )
     build = _builder(plan)
-    options = Options(allow_other=allow_other)
+    options = Options(allow_other=allow_other, writable=changes is not None)
     if foreground:
         daemon.run(directory, build, options, lambda started: _print(started, verbose))
     else:
@@ -83,6 +106,10 @@ def _builder(plan: Plan) -> Build:
 
         built = stack.build(plan)
         usage = Usage(built.facts.size_bytes, built.facts.files)
+        if built.overlay is not None:
+            from oxenfs.mount.overlay_commands import serve_overlay
+
+            return serve_overlay(built, built.overlay, usage)
         operations = Operations(built.root, usage, built.background)
         return Served(operations, built.facts, built.close)
 

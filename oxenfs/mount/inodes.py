@@ -77,7 +77,7 @@ class Inodes:
         # Up to a directory that is known, and down again. Not by recursion: trees can be deep.
         rows: list[tuple[Inode, int]] = []
         while (node := self._known(inode)) is None:
-            parent, row = self._place(inode)
+            parent, row = self.place(inode)
             rows.append((inode, row))
             inode = parent
         for below, row in reversed(rows):
@@ -108,7 +108,7 @@ class Inodes:
             if inode in self._unlisted:
                 parent, name, _ = self._unlisted[inode]
             else:
-                parent, row = self._place(inode)
+                parent, row = self.place(inode)
                 name = (await (await self.directory(parent)).listing()).name(row)
             names.append(name)
             inode = parent
@@ -123,7 +123,12 @@ class Inodes:
             return kept
         return self._unlisted[inode][2] if inode in self._unlisted else None
 
-    def _place(self, inode: Inode) -> tuple[Inode, int]:
+    def is_unlisted(self, inode: Inode) -> bool:
+        """Return whether no listing shows the node."""
+        return inode in self._unlisted
+
+    def place(self, inode: Inode) -> tuple[Inode, int]:
+        """Return the parent of a node, and its row there; raise `NotFound`."""
         block = bisect.bisect_right(self._bases, inode) - 1
         if block < 0 or inode >= self._next:
             raise NotFound(f"inode {inode} was never given out")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
@@ -11,9 +12,10 @@ import trio
 from oxenfs.address import Address
 from oxenfs.errors import NotFound
 from oxenfs.model import Commit, ObjectHash, hash_text
+from oxenfs.overlay.opening import Opened, OverlayPlan, open_overlay
 from oxenfs.remote.base import BlobFiles, Remote, TreePlace
 from oxenfs.remote.open import open_remote
-from oxenfs.remote.revision import resolve
+from oxenfs.remote.revision import Revision, resolve
 from oxenfs.remote.wire import DirectoryPayload, decode_node
 from oxenfs.store.direct import DirectBlobs
 from oxenfs.store.fetched import FetchedBlobs
@@ -22,6 +24,7 @@ from oxenfs.store.warm import Task, warm_in_child
 from oxenfs.views.base import Directory
 from oxenfs.views.commit import Tree, date_text, root_of
 from oxenfs.views.facts import FOLDER, WithFolder, info_folder
+from oxenfs.views.overlay import Overlaid, Overlay
 
 _WARM_AFTER_S = 0.2
 
@@ -33,12 +36,14 @@ class Plan:
     Attributes:
         cache_dir: where trees are kept between mounts.
         insecure, timeout_s: how to speak to a server, see `oxenfs.remote.open`.
+        overlay: where changes go; None for a read-only mount.
     """
 
     address: Address
     cache_dir: Path
     insecure: bool = False
     timeout_s: float = 30.0
+    overlay: OverlayPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class Facts:
         revision: as typed; None for the default branch.
         branch: None when a commit is mounted.
         size_bytes, files: of the whole commit.
+        overlay: where changes are; None without.
+        behind: how many commits an overlay's base is behind its branch.
     """
 
     repo: str
@@ -58,6 +65,8 @@ class Facts:
     commit: Commit
     size_bytes: int
     files: int
+    overlay: Path | None = None
+    behind: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ class Stack:
     """A root directory, and what it takes to let go of it.
 
     Attributes:
+        overlay: what takes changes; None in a read-only mount. Whoever serves it closes it.
         background: runs while the mount is served, and may end before; cancelled at its end.
     """
 
@@ -72,6 +82,7 @@ class Stack:
     facts: Facts
     close: Callable[[], None]
     background: Callable[[], Awaitable[None]]
+    overlay: Overlaid | None = None
 
 
 def build(plan: Plan) -> Stack:
@@ -90,17 +101,34 @@ def build(plan: Plan) -> Stack:
 
 def _build(plan: Plan, remote: Remote) -> Stack:
     revision = resolve(remote, plan.address.rev)
-    commit = revision.commit
+    if plan.overlay is None:
+        return _built(plan, remote, revision, None)
+    opened = open_overlay(plan.overlay, plan.address.repo, remote, revision)
+    try:
+        return _built(plan, remote, revision, opened)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _built(plan: Plan, remote: Remote, revision: Revision, opened: Opened | None) -> Stack:
+    commit = revision.commit if opened is None else opened.base
     root_id = remote.root(commit.id)
     size, files = _usage(remote, commit, root_id)
     facts = Facts(
         plan.address.repo, plan.address.rev, revision.branch, commit, size_bytes=size, files=files
     )
+    if opened is not None:
+        facts = replace(facts, overlay=opened.home.folder, behind=opened.behind)
     metadata = Metadata(remote, plan.cache_dir)
     blobs = DirectBlobs(remote) if isinstance(remote, BlobFiles) else FetchedBlobs(remote)
-    root: Directory = root_of(Tree(commit, metadata, blobs), root_id)
-    root = WithFolder(root, FOLDER, info_folder(_info(facts), commit.timestamp_ns))
 
+    def root_at(commit: Commit) -> Directory:
+        tree = root_of(Tree(commit, metadata, blobs), remote.root(commit.id))
+        told = _info(replace(facts, commit=commit))
+        return WithFolder(tree, FOLDER, info_folder(told, commit.timestamp_ns))
+
+    root = root_at(commit)
     task = Task(
         plan.address.repo,
         hash_text(commit.id),
@@ -120,7 +148,11 @@ def _build(plan: Plan, remote: Remote) -> Stack:
         if not metadata.is_complete(commit.id):
             await warm_in_child(task)
 
-    return Stack(root, facts, close, background)
+    overlaid = None
+    if opened is not None:
+        overlay = Overlay(opened.upper, root, os.getuid(), os.getgid())
+        overlaid = Overlaid(overlay, opened, remote, plan.cache_dir, root_at)
+    return Stack(root, facts, close, background, overlaid)
 
 
 def _usage(remote: Remote, commit: Commit, root: ObjectHash) -> tuple[int, int]:
