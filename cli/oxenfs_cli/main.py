@@ -21,20 +21,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mount": ("mount", "Mount a branch or commit as a directory."),
     "umount": ("umount", "Unmount."),
     "mounts": ("mounts", "List what is mounted where."),
+    "checkout": ("checkout", "Let a mount show another branch or commit."),
+    "pull": ("pull", "Let a mount show what its branch has got since."),
     "log": ("log", "List commits: who, when, why."),
     "branch": ("branch", "List branches."),
     "show": ("show", "Print a file, a folder or the facts of a commit."),
     "init": ("init", "Make a new local repository."),
     "import": ("import_", "Commit a folder without mounting anything."),
-    "serve": ("serve", "Serve local repositories over HTTP, to the official client as well."),
+    "serve": ("serve", "Serve local repositories over HTTP, also to the official client."),
     "fsck": ("fsck", "Check every hash of a local repository."),
     "demo": ("demo", "Make a small repository, mount it, walk through it."),
     "doctor": ("doctor", "Say what is missing for mounts here, and how to get it."),
 }
 """Each command's module and its line in `oxenfs --help`, in the order shown there."""
 
-READ_ONLY_MOUNTS = frozenset(["status", "diff", "commit", "restore", "discard", "checkout", "pull"])
-"""What acts on changes in a mount, or moves it: mounts of this version have and do neither."""
+READ_ONLY_MOUNTS = frozenset(["status", "diff", "commit", "restore", "discard"])
+"""What acts on changes in a mount: mounts of this version have none."""
 
 INTERRUPTED = 130
 """As shells have it: 128 and the number of the signal."""
@@ -51,9 +53,8 @@ class _Commands(click.Group):
         """Return the command, None if there is none of that name."""
         if cmd_name in READ_ONLY_MOUNTS:
             raise OxenfsError(
-                f"there is no `{cmd_name}` in this version: its mounts are read-only and stay at "
-                "their commit (for another one: oxenfs umount, oxenfs mount; "
-                "to commit a folder: oxenfs import)"
+                f"there is no `{cmd_name}` in this version: its mounts are read-only "
+                "(to commit a folder: oxenfs import)"
             )
         if cmd_name not in COMMANDS:
             return None

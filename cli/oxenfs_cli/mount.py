@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from oxenfs.errors import UsageError
 from oxenfs_cli.output import print_text, printable
-from oxenfs_cli.server_options import insecure, seconds
+from oxenfs_cli.server_options import OptionalSeconds, insecure, seconds
 
 if TYPE_CHECKING:
     from oxenfs.mount.daemon import Started
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from oxenfs.views.stack import Plan
 
 
-@click.command(name="mount")
+@click.command(name="mount", cls=OptionalSeconds)
 @click.argument("address")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
@@ -32,6 +34,13 @@ if TYPE_CHECKING:
     callback=seconds,
     default="30s",
     help="How long a server may be silent before a read fails (default: 30s).",
+)
+@click.option(
+    "--follow",
+    "follow_s",
+    metavar="[SECONDS]",
+    callback=seconds,
+    help="Move with the branch; ask every SECONDS where it is (default: 10).",
 )
 @insecure
 @click.option(
@@ -57,6 +66,7 @@ def command(
     directory: Path,
     cache_dir: Path | None,
     timeout_s: float,
+    follow_s: float | None,
     insecure: bool,
     allow_other: bool,
     foreground: bool,
@@ -80,6 +90,8 @@ def command(
     if overlay or overlay_of is not None:
         from oxenfs.overlay.opening import OverlayPlan
 
+        if follow_s is not None:
+            raise UsageError("--follow moves a read-only mount; with an overlay: oxenfs pull")
         moved_from = None if overlay_of is None else mountinfo.real_path(overlay_of)
         changes = OverlayPlan(mountinfo.real_path(directory), moved_from)
     plan = Plan(
@@ -89,7 +101,7 @@ def command(
         timeout_s=timeout_s,
         overlay=changes,
     )
-    build = _builder(plan)
+    build = _builder(plan, follow_s)
     options = Options(allow_other=allow_other, writable=changes is not None)
     if foreground:
         daemon.run(directory, build, options, lambda started: _print(started, verbose))
@@ -97,10 +109,11 @@ def command(
         _print(daemon.start(directory, build, options), verbose)
 
 
-def _builder(plan: Plan) -> Build:
+def _builder(plan: Plan, follow_s: float | None) -> Build:
     from oxenfs.mount.served import Served
 
     def build() -> Served:
+        from oxenfs.mount.moving import Mover
         from oxenfs.mount.operations import Operations, Usage
         from oxenfs.views import stack
 
@@ -110,8 +123,12 @@ def _builder(plan: Plan) -> Build:
             from oxenfs.mount.overlay_commands import serve_overlay
 
             return serve_overlay(built, built.overlay, usage)
-        operations = Operations(built.root, usage, built.background)
-        return Served(operations, built.facts, built.close)
+        operations = Operations(built.root, usage)
+        mover = Mover(built, operations)
+        operations.run_beside(built.background)
+        if follow_s is not None:
+            operations.run_beside(partial(mover.follow, follow_s))
+        return Served(operations, built.facts, built.close, mover.commands(), mover.shown)
 
     return build
 

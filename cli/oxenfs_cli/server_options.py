@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import overload
 
 import click
 
@@ -13,8 +14,35 @@ insecure = click.option(
 )
 
 
-def seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+FOLLOW = "10"
+"""What `--follow` alone means, in seconds."""
+
+
+class OptionalSeconds(click.Command):
+    """A command whose `--follow` may stand without a value, also before an argument."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give a lone `--follow` its value."""
+        given: list[str] = []
+        for number, word in enumerate(args):
+            if word == "--":
+                given += args[number:]
+                break
+            given.append(word)
+            following = args[number + 1] if number + 1 < len(args) else ""
+            if word == "--follow" and not _SECONDS.match(following):
+                given[-1] = f"--follow={FOLLOW}"
+        return super().parse_args(ctx, given)
+
+
+@overload
+def seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> float: ...
+@overload
+def seconds(_ctx: click.Context, _param: click.Parameter, value: None) -> None: ...
+def seconds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
     """Return a time such as `30s`, `30` or `0.5` in seconds; a click callback."""
+    if value is None:
+        return None
     match = _SECONDS.match(value)
     found = float(match[1]) if match else 0.0
     if not found:

@@ -1,10 +1,17 @@
-"""Inode numbers: one block of consecutive numbers per directory.
+"""Inode numbers: one block of consecutive numbers per directory, and what a move does to them.
 
 The children of a directory get the numbers `base`, `base + 1`, ... in the order of its listing, all
 at once, the first time it is listed or looked into. So a listing of 200,000 files costs one record
-of 24 bytes, and nothing is kept per file. From a number back: the block by bisection, the parent
+of 28 bytes, and nothing is kept per file. From a number back: the block by bisection, the parent
 from the block, the row from the distance to the base. Lookup counts are not needed: a number is
 never given to anything else while the mount lives, so there is nothing that `forget` could free.
+
+When the mount moves to another root, a directory keeps its number, and so do the files in it that
+are the same; others get new numbers. Directories that did not change keep their block, whichever
+root they are found under. Of those that did, `Numbers` says which row has which number; it is
+merged by name from the one before (`move`). A number that no row has any more still leads to what
+it meant: to the file, in the world (the root, at that time) in which it was given out. A directory
+that is gone is `NotFound`.
 """
 
 from __future__ import annotations
@@ -12,50 +19,99 @@ from __future__ import annotations
 import bisect
 from array import array
 from collections import OrderedDict
-from typing import TypeAlias
+from collections.abc import Hashable, Iterable, Mapping
+from typing import NamedTuple, TypeAlias
 
-from oxenfs.errors import NotADirectory, NotFound, StaleRevision
+from oxenfs.errors import NotADirectory, NotFound, OxenfsError, StaleRevision
+from oxenfs.mount.numbers import Numbering, Numbers
 from oxenfs.store.columns import Listing
-from oxenfs.views.base import Directory, Node
+from oxenfs.store.difference import Step
+from oxenfs.views.base import Directory, File, Node
 
 Inode: TypeAlias = int  # pyfuse3 has plain numbers
 ROOT: Inode = 1
 _DIRECTORIES_KEPT = 4096
+_RETIRED_KEPT = 50_000
+
+
+class Looked(NamedTuple):
+    """A directory as it is in one generation: take all of it from here, with no await between."""
+
+    directory: Directory
+    listing: Listing
+    numbers: Numbers
+
+
+class DirectoryChange(NamedTuple):
+    """What a move does to the listing of one directory.
+
+    Attributes:
+        keeps: equal rows are the same things, and keep their numbers.
+    """
+
+    inode: Inode
+    old: Listing
+    new: Listing
+    steps: list[Step]
+    keeps: bool
 
 
 class Inodes:
-    """Which inode is which node. Used from one trio loop; no method but `node` and `path` waits."""
+    """Which inode is which node. Used from one trio loop; only coroutines wait.
+
+    Attributes:
+        generation: how often the mount has moved.
+    """
 
     def __init__(self, root: Directory) -> None:
         """Give `root` the number 1."""
+        self.generation = 0
         self._root = root
+        # Blocks. The world of each is an index of `_worlds`.
         self._bases = array("Q")
         self._counts = array("Q")
         self._parents = array("Q")
+        self._made_in = array("I")
+        # Which rows a block numbers, where it is not all of them.
+        self._rows: dict[int, array[int]] = {}
         self._block_of: dict[Inode, int] = {}
         self._next = ROOT + 1
-        # Nodes that are in no listing, by inode and by parent and key.
-        self._unlisted: dict[Inode, tuple[Inode, bytes, Node]] = {}
+        # Of directories that changed since they were looked into first.
+        self._merged: dict[Inode, Numbers] = {}
+        # Numbers that files had before: who comes back unchanged gets them back.
+        self._retired: OrderedDict[bytes, Inode] = OrderedDict()
+        # Nodes that are in no listing, by inode and by parent and key; None: gone.
+        self._unlisted: dict[Inode, tuple[Inode, bytes, Node | None]] = {}
         self._unlisted_inode: dict[tuple[Inode, object], Inode] = {}
+        self._unlisted_in: dict[Inode, list[Inode]] = {}
         self._directories: OrderedDict[Inode, Directory] = OrderedDict()
+        self._worlds: list[Directory] = [root]
+        self._world_of: dict[Hashable, int] = {root.key: 0}
+        self._world = 0
 
-    def children(self, parent: Inode, listing: Listing) -> int:
-        """Return the inode of the first row of `listing`, the listing of directory `parent`.
+    @property
+    def root(self) -> Directory:
+        """What number 1 is now."""
+        return self._root
+
+    def children(self, parent: Inode, listing: Listing) -> Numbers:
+        """Return the inodes of the rows of `listing`, the listing of directory `parent` now.
 
         Raises:
             StaleRevision: the directory had another number of entries before.
         """
+        merged = self._merged.get(parent)
+        if merged is not None:
+            if merged.count != listing.count:
+                raise StaleRevision(f"directory {parent} is not what it was")
+            return merged
         block = self._block_of.get(parent)
         if block is None:
-            block = len(self._bases)
-            self._bases.append(self._next)
-            self._counts.append(listing.count)
-            self._parents.append(parent)
+            block = self._add_block(parent, listing.count)
             self._block_of[parent] = block
-            self._next += listing.count
         elif self._counts[block] != listing.count:
             raise StaleRevision(f"directory {parent} is not what it was")
-        return self._bases[block]
+        return Numbers.block(self._bases[block], listing.count)
 
     def unlisted(self, parent: Inode, name: bytes, node: Node) -> Inode:
         """Return the inode of a node that no listing shows; the same one for the same key."""
@@ -63,35 +119,59 @@ class Inodes:
         inode = self._unlisted_inode.get(where)
         if inode is None:
             inode = self._next
-            self._next += 1
             # A block of its own keeps the bases sorted and the bisection right.
-            self._bases.append(inode)
-            self._counts.append(1)
-            self._parents.append(parent)
-            self._unlisted[inode] = (parent, name, node)
+            self._add_block(parent, 1)
             self._unlisted_inode[where] = inode
+            self._unlisted_in.setdefault(parent, []).append(inode)
+            self._unlisted[inode] = (parent, name, node)
+        elif self._unlisted[inode][2] is None:
+            self._unlisted[inode] = (parent, name, node)
         return inode
 
+    async def look(self, inode: Inode) -> Looked:
+        """Return a directory, its listing and its numbers, all of the same generation.
+
+        Raises:
+            NotFound: it is gone, or was never there.
+            NotADirectory: it is a file.
+        """
+        while True:
+            generation = self.generation
+            try:
+                directory = await self.directory(inode)
+                listing = await directory.listing()
+            except OxenfsError:
+                if generation == self.generation:
+                    raise
+                continue
+            if generation == self.generation:
+                return Looked(directory, listing, self.children(inode, listing))
+
     async def node(self, inode: Inode) -> Node:
-        """Return the node with that number; raise `NotFound` for one that was never given out."""
-        # Up to a directory that is known, and down again. Not by recursion: trees can be deep.
-        rows: list[tuple[Inode, int]] = []
-        while (node := self._known(inode)) is None:
-            parent, row = self.place(inode)
-            rows.append((inode, row))
-            inode = parent
-        for below, row in reversed(rows):
-            if not isinstance(node, Directory):
-                raise NotADirectory(f"inode {inode} is a file")
-            listing = await node.listing()
-            if row >= listing.count:
-                raise StaleRevision(f"inode {below} is gone")
-            node = node.child(listing, row)
-            inode = below
-            if isinstance(node, Directory):
-                self._directories[inode] = node
-                if len(self._directories) > _DIRECTORIES_KEPT:
-                    self._directories.popitem(last=False)
+        """Return the node with that number.
+
+        Raises:
+            NotFound: it was never given out, or to a directory that is gone.
+            StaleRevision: it is a file of before, and its folder cannot be read any more.
+        """
+        while True:
+            generation = self.generation
+            try:
+                node = await self._current(inode)
+            except OxenfsError:
+                if generation == self.generation:
+                    raise
+                continue
+            if generation == self.generation:
+                break
+        if node is not None:
+            return node
+        try:
+            node, _ = await self._as_made(inode)
+        except NotFound as exc:
+            raise StaleRevision(f"inode {inode} is of a revision that is gone: {exc}") from exc
+        if not isinstance(node, File):
+            raise NotFound("the folder is not in the revision that is mounted now")
         return node
 
     async def directory(self, inode: Inode) -> Directory:
@@ -103,16 +183,185 @@ class Inodes:
 
     async def path(self, inode: Inode) -> bytes:
         """Return where the node is, from the root of the mount: for messages."""
-        names: list[bytes] = []
-        while inode != ROOT:
+        if inode == ROOT:
+            return b""
+        _, names = await self._as_made(inode)
+        return b"/".join(names)
+
+    def is_unlisted(self, inode: Inode) -> bool:
+        """Return whether no listing shows the node."""
+        return inode in self._unlisted
+
+    async def is_current(self, inode: Inode) -> bool:
+        """Return whether the tree that is mounted now has the node."""
+        return await self._current(inode) is not None
+
+    def parent(self, inode: Inode) -> Inode:
+        """Return the directory in which a node got its number; raise `NotFound`."""
+        return self._parents[self._block(inode)]
+
+    def is_known(self, inode: Inode) -> bool:
+        """Return whether the kernel may know anything in the directory `inode`."""
+        return inode in self._block_of or inode in self._unlisted_in
+
+    def hidden(self, parent: Inode) -> list[tuple[Inode, bytes, Node]]:
+        """Return number, name and node of the children of `parent` that no listing shows."""
+        found = []
+        for inode in self._unlisted_in.get(parent, ()):
+            _, name, node = self._unlisted[inode]
+            if node is not None:
+                found.append((inode, name, node))
+        return found
+
+    def move(
+        self,
+        root: Directory,
+        changes: Iterable[DirectoryChange],
+        hidden: Mapping[Inode, Node | None],
+    ) -> None:
+        """Let number 1 be `root` from now on.
+
+        Args:
+            root: the new root.
+            changes: of every directory that is known and not the same any more.
+            hidden: what unlisted nodes are now; None: gone. Others are what they were.
+        """
+        world = self._world_of.get(root.key)
+        if world is None:
+            world = self._world_of[root.key] = len(self._worlds)
+            self._worlds.append(root)
+        self._world = world
+        self._root = root
+        self.generation += 1
+        self._directories.clear()
+        for change in changes:
+            self._merged[change.inode] = self._merge(change)
+        for inode, node in hidden.items():
+            parent, name, _ = self._unlisted[inode]
+            self._unlisted[inode] = (parent, name, node)
+            if node is not None:
+                self._unlisted_inode[parent, node.key] = inode
+
+    def _merge(self, change: DirectoryChange) -> Numbers:
+        """Return the numbers of the new listing; those not taken over are a block of their own."""
+        parent, old, new = change.inode, change.old, change.new
+        before = self.children(parent, old)
+        building = Numbering()
+        rows = array("I")
+        for step in change.steps:
+            if step.same and change.keeps:
+                for first, count in before.runs(step.old, step.old + step.length):
+                    building.add(first, count)
+                continue
+            for offset in range(step.length):
+                was, now = step.old + offset, step.new + offset
+                both = step.old >= 0 and step.new >= 0
+                if both and old.is_directory(was) and new.is_directory(now):
+                    building.add(before.inode(was))
+                    continue
+                if step.old >= 0:
+                    self._retire(parent, old, was, before.inode(was), keeps=change.keeps)
+                if step.new < 0:
+                    continue
+                again = self._retired.get(_identity(parent, new, now)) if change.keeps else None
+                if again is None:
+                    again = self._next + len(rows)
+                    rows.append(now)
+                building.add(again)
+        if rows:
+            block = self._add_block(parent, len(rows))
+            if len(rows) != new.count:
+                self._rows[block] = rows
+        return building.numbers()
+
+    def _retire(
+        self, parent: Inode, listing: Listing, row: int, inode: Inode, *, keeps: bool
+    ) -> None:
+        if listing.is_directory(row):
+            # Never the same again: processes may still be in it, and in folders below.
+            self._block_of.pop(inode, None)
+            self._merged.pop(inode, None)
+        elif keeps:
+            self._retired[_identity(parent, listing, row)] = inode
+            if len(self._retired) > _RETIRED_KEPT:
+                self._retired.popitem(last=False)
+
+    def _add_block(self, parent: Inode, count: int) -> int:
+        self._bases.append(self._next)
+        self._counts.append(count)
+        self._parents.append(parent)
+        self._made_in.append(self._world)
+        self._next += count
+        return len(self._bases) - 1
+
+    async def _current(self, inode: Inode) -> Node | None:
+        """Return the node, None if it is not in the tree that is mounted now."""
+        # Up to a directory that is known, and down again. Not by recursion: trees can be deep.
+        below: list[Inode] = []
+        while (node := self._known(inode)) is None:
             if inode in self._unlisted:
-                parent, name, _ = self._unlisted[inode]
-            else:
-                parent, row = self.place(inode)
-                name = (await (await self.directory(parent)).listing()).name(row)
+                return None
+            below.append(inode)
+            inode = self._parents[self._block(inode)]
+        generation = self.generation
+        for child in reversed(below):
+            if not isinstance(node, Directory):
+                raise NotADirectory(f"inode {inode} is a file")
+            listing = await node.listing()
+            if generation != self.generation:
+                return None  # whoever asked looks again
+            row = self.children(inode, listing).row(child)
+            if row < 0:
+                return None
+            node = node.child(listing, row)
+            inode = child
+            if isinstance(node, Directory):
+                self._directories[inode] = node
+                if len(self._directories) > _DIRECTORIES_KEPT:
+                    self._directories.popitem(last=False)
+        return node
+
+    async def _as_made(self, inode: Inode) -> tuple[Node, list[bytes]]:
+        """Return the node in the world in which its number was made, and its path.
+
+        The folders on the way may have got their numbers in other worlds; their names are looked
+        up there.
+        """
+        chain: list[tuple[Inode, int]] = []
+        while inode != ROOT:
+            block = self._block(inode)
+            chain.append((inode, block))
+            inode = self._parents[block]
+        chain.reverse()
+        at = {self._made_in[block]: self._worlds[self._made_in[block]] for _, block in chain}
+        names: list[bytes] = []
+        node: Node = self._root
+        for level, (inode, block) in enumerate(chain):
+            node, name = await self._made(at[self._made_in[block]], inode, block)
             names.append(name)
-            inode = parent
-        return b"/".join(reversed(names))
+            later = {self._made_in[block] for _, block in chain[level + 1 :]}
+            made = self._made_in[block]
+            at = {
+                world: node
+                if world == made and isinstance(node, Directory)
+                else await _folder(at[world], name)
+                for world in later
+            }
+        return node, names
+
+    async def _made(self, parent: Directory, inode: Inode, block: int) -> tuple[Node, bytes]:
+        if inode in self._unlisted:
+            _, name, found = self._unlisted[inode]
+            if found is None or self._made_in[block] != self._world:
+                found = await parent.unlisted(name)
+            return found, name
+        listing = await parent.listing()
+        row = inode - self._bases[block]
+        if block in self._rows:
+            row = self._rows[block][row]
+        if row >= listing.count:
+            raise StaleRevision(f"inode {inode} is gone")
+        return parent.child(listing, row), listing.name(row)
 
     def _known(self, inode: Inode) -> Node | None:
         if inode == ROOT:
@@ -123,13 +372,23 @@ class Inodes:
             return kept
         return self._unlisted[inode][2] if inode in self._unlisted else None
 
-    def is_unlisted(self, inode: Inode) -> bool:
-        """Return whether no listing shows the node."""
-        return inode in self._unlisted
-
-    def place(self, inode: Inode) -> tuple[Inode, int]:
-        """Return the parent of a node, and its row there; raise `NotFound`."""
+    def _block(self, inode: Inode) -> int:
         block = bisect.bisect_right(self._bases, inode) - 1
         if block < 0 or inode >= self._next:
             raise NotFound(f"inode {inode} was never given out")
-        return self._parents[block], inode - self._bases[block]
+        return block
+
+
+async def _folder(parent: Directory, name: bytes) -> Directory:
+    listing = await parent.listing()
+    row = listing.find(name)
+    node = parent.child(listing, row) if row >= 0 else await parent.unlisted(name)
+    if not isinstance(node, Directory):
+        raise NotFound(f"{name!r} is no folder")
+    return node
+
+
+def _identity(parent: Inode, listing: Listing, row: int) -> bytes:
+    """Return what makes a file the same one again, in a folder of that number."""
+    facts = (parent, listing.kinds[row], listing.sizes[row], listing.mtimes[row])
+    return b"%d %d %d %d " % facts + listing.hashes_between(row, row + 1) + listing.name(row)

@@ -6,6 +6,7 @@ import bisect
 from collections.abc import Iterator
 
 from oxenfs.mount.inodes import Inode
+from oxenfs.mount.numbers import Numbers
 from oxenfs.overlay.nodes import Entry, Nid
 from oxenfs.store.columns import Listing
 
@@ -21,12 +22,16 @@ class MergedListing:
     """
 
     def __init__(
-        self, nid: Nid, entries: list[tuple[bytes, Entry]], below: Listing | None, base: Inode
+        self,
+        nid: Nid,
+        entries: list[tuple[bytes, Entry]],
+        below: Listing | None,
+        numbers: Numbers | None,
     ) -> None:
-        """Merge `entries` of `nid` into `below`, whose first row has the inode `base`."""
+        """Merge `entries` of `nid` into `below`, whose rows have the inodes `numbers`."""
         self.nid = nid
         self.below = below
-        self._base = base
+        self._numbers = numbers
         self._names = [name for name, _ in entries]
         self._shown = [not entry.is_whiteout for _, entry in entries]
         # Before which row of the listing each name comes.
@@ -34,7 +39,8 @@ class MergedListing:
 
     def inode(self, row: int) -> Inode:
         """Return the inode of a row of `below`."""
-        return self._base + row
+        assert self._numbers is not None
+        return self._numbers.inode(row)
 
     def after(self, position: int) -> Iterator[tuple[int, bytes, bool, int]]:
         """Yield what comes after `position`: the next position, name, whether own, row below.

@@ -2,7 +2,8 @@
 
 An exception that left a handler would end the whole mount, so every handler is wrapped in
 `guarded`. What the kernel was told holds for ever inside a commit, so replies carry no time limit
-unless a node says so.
+unless a node says so. When the mount moves (`oxenfs.mount.moving`), what changed is taken back from
+the kernel; a reply is therefore made of one generation, with no await behind the last look at it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from oxenfs.model import NAME_BYTES_MAX, Kind
 from oxenfs.mount.errno import errno_of
 from oxenfs.mount.handles import Handles
 from oxenfs.mount.inodes import Inode, Inodes
+from oxenfs.mount.numbers import Numbers
 from oxenfs.store.columns import Listing
 from oxenfs.views.base import Attributes, Buffer, Directory, File, Reader
 
@@ -61,7 +63,8 @@ class OpenedFile(NamedTuple):
 class _OpenDirectory(NamedTuple):
     inode: Inode
     listing: Listing
-    base: int
+    numbers: Numbers
+    generation: int
 
 
 def guarded(
@@ -80,7 +83,7 @@ def guarded(
             if code is None:
                 log.exception("%s failed; this is a bug in oxenfs", handler.__name__)
                 code = errno.EIO
-            elif code == errno.EIO:
+            elif code in (errno.EIO, errno.ESTALE):
                 # The first argument of every handler that gets here is an inode.
                 await self._note(cast("Inode", args[0]), exc)
             raise pyfuse3.FUSEError(code) from None
@@ -89,7 +92,13 @@ def guarded(
 
 
 class Operations(pyfuse3.Operations):
-    """The kernel's view of one root directory."""
+    """The kernel's view of one root directory.
+
+    Attributes:
+        inodes: which number is which node.
+        usage: what `df` shows.
+        nursery: the daemon's; None where there is none.
+    """
 
     supports_dot_lookup = False
     enable_writeback_cache = False
@@ -112,9 +121,10 @@ class Operations(pyfuse3.Operations):
         """
         super().__init__()
         self.on_ready: Callable[[], None] = lambda: None
-        self._inodes = Inodes(root)
-        self._usage = usage
-        self._background = background
+        self.inodes = Inodes(root)
+        self.usage = usage
+        self.nursery: trio.Nursery | None = None
+        self._beside = [] if background is None else [background]
         self._files: Handles[OpenedFile] = Handles()
         self._directories: Handles[_OpenDirectory] = Handles()
         self._errors: OrderedDict[Inode, str] = OrderedDict()
@@ -122,6 +132,7 @@ class Operations(pyfuse3.Operations):
         entry = self._entry = pyfuse3.EntryAttributes()
         entry.st_uid = os.getuid()
         entry.st_gid = os.getgid()
+        entry.st_nlink = 1
         entry.st_blksize = _BLOCK_BYTES
 
     def init(self) -> None:
@@ -130,8 +141,13 @@ class Operations(pyfuse3.Operations):
 
     def attach(self, nursery: trio.Nursery) -> None:
         """Take the daemon's nursery, for what runs in the background."""
-        if self._background is not None:
-            nursery.start_soon(self._background)
+        self.nursery = nursery
+        for task in self._beside:
+            nursery.start_soon(task)
+
+    def run_beside(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run `task` too, in the daemon's nursery. Before `attach`."""
+        self._beside.append(task)
 
     def close(self) -> None:
         """Close what programs left open."""
@@ -143,31 +159,34 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: Inode, name: bytes, ctx: object = None
     ) -> pyfuse3.EntryAttributes:
         """Find a name in a directory."""
-        directory = await self._inodes.directory(parent_inode)
-        listing = await directory.listing()
-        row = listing.find(name)
-        if row >= 0:
-            inode = self._inodes.children(parent_inode, listing) + row
-            return self._reply_row(inode, listing, row)
-        if len(name) > NAME_BYTES_MAX:  # the kernel lets up to 1024 through
-            raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
-        node = await directory.unlisted(name)
-        attributes = await node.stat()
-        return self._reply(self._inodes.unlisted(parent_inode, name, node), attributes)
+        while True:
+            directory, listing, numbers = await self.inodes.look(parent_inode)
+            row = listing.find(name)
+            if row >= 0:
+                return self._reply_row(numbers.inode(row), listing, row)
+            if len(name) > NAME_BYTES_MAX:  # the kernel lets up to 1024 through
+                raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
+            generation = self.inodes.generation
+            node = await directory.unlisted(name)
+            attributes = await node.stat()
+            if generation == self.inodes.generation:
+                return self._reply(self.inodes.unlisted(parent_inode, name, node), attributes)
 
     @guarded
     async def getattr(self, inode: Inode, ctx: object = None) -> pyfuse3.EntryAttributes:
         """Return a node's attributes."""
-        node = await self._inodes.node(inode)
-        return self._reply(inode, await node.stat())
+        while True:
+            generation = self.inodes.generation
+            attributes = await (await self.inodes.node(inode)).stat()
+            if generation == self.inodes.generation:
+                return self._reply(inode, attributes)
 
     @guarded
     async def opendir(self, inode: Inode, ctx: object = None) -> int:
         """Take the listing as it is now; the handle shows nothing else until it is closed."""
-        directory = await self._inodes.directory(inode)
-        listing = await directory.listing()
-        base = self._inodes.children(inode, listing)
-        return self._directories.add(_OpenDirectory(inode, listing, base))
+        _, listing, numbers = await self.inodes.look(inode)
+        opened = _OpenDirectory(inode, listing, numbers, self.inodes.generation)
+        return self._directories.add(opened)
 
     @guarded
     async def readdir(self, fh: int, start_id: int, token: Any) -> None:
@@ -176,22 +195,26 @@ class Operations(pyfuse3.Operations):
         Names are cut out 256 at a time and attributes set on one object: 0.2 microseconds per
         entry, where a new object with all fields each would take 1.1.
         """
-        _, listing, base = self._directories.get(fh)
+        _, listing, numbers, generation = self._directories.get(fh)
         reply = pyfuse3.readdir_reply
         entry = self._forever()
+        if generation != self.inodes.generation:
+            # Entries of before must not stay where the kernel looks names up from now on.
+            entry.entry_timeout = entry.attr_timeout = 0
         mixed = not (listing.all_files or listing.all_directories)
         self._set_kind(entry, directory=listing.all_directories)
         for start in range(start_id, listing.count, _ROWS_AT_ONCE):
             stop = min(start + _ROWS_AT_ONCE, listing.count)
             row = start
-            for name, size, mtime, kind in zip(
+            for name, inode, size, mtime, kind in zip(
                 listing.names_between(start, stop),
+                numbers.between(start, stop),
                 listing.sizes[start:stop].tolist(),
                 listing.mtimes[start:stop].tolist(),
                 listing.kinds[start:stop].tolist(),
                 strict=True,
             ):
-                entry.st_ino = base + row
+                entry.st_ino = inode
                 row += 1
                 if mixed:
                     self._set_kind(entry, directory=kind == Kind.DIRECTORY)
@@ -213,7 +236,7 @@ class Operations(pyfuse3.Operations):
         """Open a file for reading."""
         if flags & _WRITING:
             raise ReadOnly("the mount is read-only")
-        node = await self._inodes.node(inode)
+        node = await self.inodes.node(inode)
         if not isinstance(node, File):
             raise IsADirectory(f"inode {inode} is a directory")
         reader = await node.open()
@@ -264,15 +287,15 @@ class Operations(pyfuse3.Operations):
         """Say how large the commit is; asks nobody."""
         facts = pyfuse3.StatvfsData()
         facts.f_bsize = facts.f_frsize = _BLOCK_BYTES
-        facts.f_blocks = -(-self._usage.size_bytes // _BLOCK_BYTES)
+        facts.f_blocks = -(-self.usage.size_bytes // _BLOCK_BYTES)
         facts.f_bfree = facts.f_bavail = 0
-        facts.f_files = self._usage.files
+        facts.f_files = self.usage.files
         facts.f_ffree = facts.f_favail = 0
         facts.f_namemax = NAME_BYTES_MAX
         return facts
 
     async def _xattrs(self, inode: Inode) -> dict[str, bytes]:
-        node = await self._inodes.node(inode)
+        node = await self.inodes.node(inode)
         found = dict(await node.xattrs())
         if inode in self._errors:
             found[ERROR_XATTR] = self._errors[inode].encode()
@@ -283,7 +306,7 @@ class Operations(pyfuse3.Operations):
         reason = str(exc)
         if self._errors.get(inode) != reason:
             try:
-                path = os.fsdecode(await self._inodes.path(inode))
+                path = os.fsdecode(await self.inodes.path(inode))
             except Exception:
                 # Nothing may leave a handler; a name in a message is not worth the mount.
                 path = f"inode {inode}"

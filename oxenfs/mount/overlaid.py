@@ -6,7 +6,9 @@ What the overlay has brought with it from an earlier mount, or made, has one by 
 
 from __future__ import annotations
 
-from oxenfs.errors import NotFound, ReadOnly
+from collections.abc import Iterable
+
+from oxenfs.errors import NotFound, ReadOnly, StaleRevision
 from oxenfs.mount.inodes import ROOT, Inode, Inodes
 from oxenfs.overlay.nodes import ROOT as ROOT_NODE
 from oxenfs.overlay.nodes import Nid
@@ -28,10 +30,19 @@ class OverlayInodes:
         self._inode_of: dict[Nid, Inode] = {ROOT_NODE: ROOT}
         # Of folders: what the lower tree calls their origin.
         self._lower: dict[Nid, Inode] = {ROOT_NODE: ROOT}
+        # Whatever was dropped when the commit below was exchanged.
+        self._dead: set[Inode] = set()
 
     def nid(self, inode: Inode) -> Nid | None:
-        """Return the node with that number; None if it is untouched."""
-        return inode - _OWN if inode >= _OWN else self._nid_of.get(inode)
+        """Return the node with that number; None if it is untouched.
+
+        Raises:
+            StaleRevision: it was a node's that is the commit's now. The kernel looks it up again.
+        """
+        nid = inode - _OWN if inode >= _OWN else self._nid_of.get(inode)
+        if self._dead and inode in self._dead:
+            raise StaleRevision(f"inode {inode} is in the commit by now")
+        return nid
 
     def inode(self, nid: Nid) -> Inode:
         """Return the number of a node."""
@@ -39,7 +50,7 @@ class OverlayInodes:
 
     def row(self, parent: Inode, listing: Listing, row: int) -> Inode:
         """Return the number of a row of the listing of a lower directory."""
-        return self._inodes.children(parent, listing) + row
+        return self._inodes.children(parent, listing).inode(row)
 
     async def lower(self, folder: Nid) -> Inode:
         """Return what the lower tree calls the origin of a folder that has one."""
@@ -69,8 +80,9 @@ class OverlayInodes:
             return nid
         if self._inodes.is_unlisted(inode):
             raise ReadOnly("that is made by the mount, and cannot be changed")
-        parent, _ = self._inodes.place(inode)
-        above = await self.promoted(parent)
+        if not await self._inodes.is_current(inode):
+            raise StaleRevision(f"inode {inode} is of a revision that is gone")
+        above = await self.promoted(self._inodes.parent(inode))
         path = await self._inodes.path(inode)
         nid = await self._overlay.promote(above, path)
         self._nid_of[inode] = nid
@@ -92,10 +104,20 @@ class OverlayInodes:
             raise NotFound(f"no {name!r}")
         return await self.promoted(self.row(await self.lower(parent), listing, row))
 
-    def forget(self, nids: set[Nid]) -> None:
-        """Let numbers lead nowhere: their nodes are gone, or the commit's again."""
-        for nid in nids:
-            inode = self._inode_of.pop(nid, None)
-            self._lower.pop(nid, None)
-            if inode is not None:
-                self._nid_of.pop(inode, None)
+    def is_own(self, nid: Nid) -> bool:
+        """Return whether the kernel knows a node by a number that the lower tree never gave."""
+        return nid not in self._inode_of
+
+    def move(self, dropped: Iterable[Nid]) -> None:
+        """Go on with another lower tree; nodes that are `dropped` are seen no more by number."""
+        for nid in dropped:
+            inode = self.inode(nid)
+            self._inode_of.pop(nid, None)
+            self._nid_of.pop(inode, None)
+            if nid in self._lower:
+                # A folder that stays where it is keeps its number: the lower tree's.
+                continue
+            self._dead.add(inode)
+        # What the lower tree calls a folder's origin is found out anew.
+        self._lower = {ROOT_NODE: ROOT}
+        self._nid_of = {inode: nid for nid, inode in self._inode_of.items()}

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyfuse3
 import trio
@@ -25,12 +25,16 @@ from oxenfs.mount.mountinfo import Mounted
 from oxenfs.mount.registry import Claim
 from oxenfs.mount.served import Options, Served, address_of
 
+if TYPE_CHECKING:
+    from oxenfs.views.stack import Facts
+
 _log = logging.getLogger(__name__)
 
 STOP_S = 5.0
 """How long tasks may take to end when the mount is to stop; after it the process ends anyway."""
 
 _HEARTBEAT_S = 1.0
+_STARTED = time.time()
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 # pyfuse3 takes 99 requests at a time by default; more may wait in the background alone. A task
@@ -70,7 +74,11 @@ def serve(
             watchdog = _Watchdog(mounted)
             life = _Life(served, claim, mounted, on_ready, watchdog)
             try:
-                claim.describe(mounted.device, **_facts(served, log))
+                claim.describe(mounted.device, **_facts(served.facts, log))
+                if served.shown is not None:
+                    served.shown.listen(
+                        lambda facts: claim.describe(mounted.device, **_facts(facts, log))
+                    )
                 trio.run(life.run, early)
             except BaseException as exc:
                 if not life.ready:  # nobody works in it yet
@@ -162,7 +170,9 @@ class _Life:
     def _commands(self) -> Mapping[str, Command]:
         async def info(request: Mapping[str, Any], send: Send) -> Any:
             await trio.lowlevel.checkpoint()
-            return {"dir": str(self._claim.dir), "pid": os.getpid(), **_shown(self._served)}
+            served = self._served
+            facts = served.facts if served.shown is None else served.shown.facts
+            return {"dir": str(self._claim.dir), "pid": os.getpid(), **_shown(facts)}
 
         async def stop(request: Mapping[str, Any], send: Send) -> Any:
             await trio.lowlevel.checkpoint()
@@ -239,8 +249,7 @@ def _early_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _shown(served: Served) -> dict[str, Any]:
-    facts = served.facts
+def _shown(facts: Facts) -> dict[str, Any]:
     return {
         "repo": facts.repo,
         "revision": facts.revision,
@@ -249,6 +258,6 @@ def _shown(served: Served) -> dict[str, Any]:
     }
 
 
-def _facts(served: Served, log: Path) -> dict[str, Any]:
-    more = {"base": None, "overlay": None, "log": str(log), "started": time.time()}
-    return {**_shown(served), **more}
+def _facts(facts: Facts, log: Path) -> dict[str, Any]:
+    more = {"base": None, "overlay": None, "log": str(log), "started": _STARTED}
+    return {**_shown(facts), **more}

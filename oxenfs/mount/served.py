@@ -29,20 +29,45 @@ class Servable(Protocol):
         """Let go of everything. Called when no request can come any more."""
 
 
+class Shown:
+    """What a mount shows now, and who wants to know when that changes. Used from one loop.
+
+    Attributes:
+        facts: of the commit that is shown.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        """Begin with `facts`."""
+        self.facts = facts
+        self._listeners: list[Callable[[Facts], None]] = []
+
+    def listen(self, listener: Callable[[Facts], None]) -> None:
+        """Call `listener` at each change."""
+        self._listeners.append(listener)
+
+    def change(self, facts: Facts) -> None:
+        """Show `facts` from now on, and tell."""
+        self.facts = facts
+        for listener in self._listeners:
+            listener(facts)
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """Everything that one daemon serves.
 
     Attributes:
-        facts: what is shown, for the registry and for messages.
+        facts: what is shown at first, for the registry and for messages.
         close: called last, after `operations.close`.
         commands: for the control socket, beside `info`, `stop` and `release`.
+        shown: what is shown now; None: always `facts`.
     """
 
     operations: Servable
     facts: Facts
     close: Callable[[], None]
     commands: Mapping[str, Command] = field(default_factory=dict)
+    shown: Shown | None = None
 
 
 Build = Callable[[], Served]

@@ -66,7 +66,7 @@ class WritingOperations(Operations):
     Attributes:
         gate: closed while changes must not happen.
         overlay: what is shown.
-        inodes: which inode is which node of it.
+        nodes: which inode is which node of it.
     """
 
     directory_mode = stat.S_IFDIR | 0o755
@@ -84,7 +84,7 @@ class WritingOperations(Operations):
         self.gate = Gate()
         self.overlay = overlay
         self._upper = overlay.upper
-        self.inodes = OverlayInodes(overlay, self._inodes)
+        self.nodes = OverlayInodes(overlay, self.inodes)
         self._merged: dict[int, MergedListing] = {}
         # Lower files by how many handles read them: a name that goes is not the end of those.
         self._reading: dict[Inode, int] = {}
@@ -103,7 +103,7 @@ class WritingOperations(Operations):
         self, parent_inode: Inode, name: bytes, ctx: object = None
     ) -> pyfuse3.EntryAttributes:
         """Find a name in a folder."""
-        parent = self.inodes.nid(parent_inode)
+        parent = self.nodes.nid(parent_inode)
         if parent is None:
             return await super().lookup(parent_inode, name)
         entry = self._upper.entry(parent, name)
@@ -115,12 +115,12 @@ class WritingOperations(Operations):
             raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
         if self._upper.node(parent).origin is None:
             raise NotFound(f"no {name!r}")
-        return await super().lookup(await self.inodes.lower(parent), name)
+        return await super().lookup(await self.nodes.lower(parent), name)
 
     @guarded
     async def getattr(self, inode: Inode, ctx: object = None) -> pyfuse3.EntryAttributes:
         """Return a node's attributes."""
-        nid = self.inodes.nid(inode)
+        nid = self.nodes.nid(inode)
         if nid is not None:
             return self._reply_node(nid)
         reply = await super().getattr(inode)
@@ -131,7 +131,7 @@ class WritingOperations(Operations):
     @guarded
     async def readlink(self, inode: Inode, ctx: object = None) -> bytes:
         """Return where a symlink leads."""
-        nid = self.inodes.nid(inode)
+        nid = self.nodes.nid(inode)
         if nid is None or not stat.S_ISLNK(self._upper.node(nid).mode):
             raise pyfuse3.FUSEError(errno.EINVAL)
         return self._upper.node(nid).target
@@ -139,7 +139,7 @@ class WritingOperations(Operations):
     @guarded
     async def opendir(self, inode: Inode, ctx: object = None) -> int:
         """Take the names as they are now."""
-        nid = self.inodes.nid(inode)
+        nid = self.nodes.nid(inode)
         if nid is None:
             return await super().opendir(inode)
         listing = await self._merge(nid)
@@ -157,7 +157,7 @@ class WritingOperations(Operations):
         listing = self._merged.get(fh)
         if listing is None:
             opened = self._directories.get(fh)
-            nid = self.inodes.nid(opened.inode)
+            nid = self.nodes.nid(opened.inode)
             if nid is None:
                 await super().readdir(fh, start_id, token)
                 return
@@ -192,8 +192,8 @@ class WritingOperations(Operations):
         facts = pyfuse3.StatvfsData()
         for field in ("f_bsize", "f_frsize", "f_bfree", "f_bavail", "f_ffree", "f_favail"):
             setattr(facts, field, getattr(found, field))
-        facts.f_blocks = found.f_blocks + self._usage.size_bytes // max(found.f_frsize, 1)
-        facts.f_files = found.f_files + self._usage.files
+        facts.f_blocks = found.f_blocks + self.usage.size_bytes // max(found.f_frsize, 1)
+        facts.f_files = found.f_files + self.usage.files
         facts.f_namemax = NAME_BYTES_MAX
         return facts
 
@@ -206,7 +206,7 @@ class WritingOperations(Operations):
         """Make a file and open it."""
         nid = await self._make(parent_inode, name, stat.S_IFREG | stat.S_IMODE(mode), ctx)
         file = await self.overlay.open(nid)
-        fh = self._files.add(OpenedFile(self.inodes.inode(nid), file))
+        fh = self._files.add(OpenedFile(self.nodes.inode(nid), file))
         return pyfuse3.FileInfo(fh=fh, keep_cache=True), self._reply_node(nid)
 
     @changing
@@ -240,7 +240,7 @@ class WritingOperations(Operations):
     ) -> pyfuse3.EntryAttributes:
         """Give a file one more name."""
         parent = await self._folder(new_parent_inode, new_name)
-        nid = await self.inodes.promoted(inode)
+        nid = await self.nodes.promoted(inode)
         if self._upper.node(nid).is_directory:
             raise NotPermitted("folders have one name")
         covers = await self._free(parent, new_name)
@@ -250,14 +250,14 @@ class WritingOperations(Operations):
     @changing
     async def unlink(self, parent_inode: Inode, name: bytes, ctx: object = None) -> None:
         """Take a name from a file."""
-        parent = await self.inodes.promoted(parent_inode)
+        parent = await self.nodes.promoted(parent_inode)
         listing = await self.overlay.below(parent)
         if self._upper.entry(parent, name) is None:
             row = self._lower_row(listing, name)
             assert listing is not None
             if listing.is_directory(row):
                 raise IsADirectory(f"{name!r} is a folder")
-            inode = self.inodes.row(await self.inodes.lower(parent), listing, row)
+            inode = self.nodes.row(await self.nodes.lower(parent), listing, row)
             if inode in self._reading:
                 self._unlinked.add(inode)
         elif self._upper.node(self._existing(parent, name)).is_directory:
@@ -267,7 +267,7 @@ class WritingOperations(Operations):
     @changing
     async def rmdir(self, parent_inode: Inode, name: bytes, ctx: object = None) -> None:
         """Remove an empty folder."""
-        parent = await self.inodes.promoted(parent_inode)
+        parent = await self.nodes.promoted(parent_inode)
         if self._upper.entry(parent, name) is None:
             listing = await self.overlay.below(parent)
             row = self._lower_row(listing, name)
@@ -278,7 +278,7 @@ class WritingOperations(Operations):
             if (await (await self.overlay.lower_directory(path)).listing()).count:
                 raise NotEmpty("the folder has entries")
             # With a number, for those who still stand in it.
-            await self.inodes.child(parent, name)
+            await self.nodes.child(parent, name)
         nid = self._existing(parent, name)
         if not self._upper.node(nid).is_directory:
             raise NotADirectory(f"{name!r} is a file")
@@ -299,11 +299,11 @@ class WritingOperations(Operations):
         """Move a name, or let two change places."""
         if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
             raise pyfuse3.FUSEError(errno.EINVAL)
-        old = await self.inodes.promoted(parent_inode_old)
+        old = await self.nodes.promoted(parent_inode_old)
         new = await self._folder(parent_inode_new, name_new)
-        moved = await self.inodes.child(old, name_old)
+        moved = await self.nodes.child(old, name_old)
         if flags & pyfuse3.RENAME_EXCHANGE:
-            await self.inodes.child(new, name_new)
+            await self.nodes.child(new, name_new)
             self._upper.exchange(old, name_old, new, name_new)
             return
         listing = await self.overlay.below(new)
@@ -328,11 +328,11 @@ class WritingOperations(Operations):
             if not listing.is_directory(row):
                 if folder:
                     raise NotADirectory(f"{name!r} is a file")
-                inode = self.inodes.row(await self.inodes.lower(parent), listing, row)
+                inode = self.nodes.row(await self.nodes.lower(parent), listing, row)
                 if inode in self._reading:
                     self._unlinked.add(inode)
                 return 0
-            nid = await self.inodes.child(parent, name)
+            nid = await self.nodes.child(parent, name)
         else:
             nid = entry.nid
         there = self._upper.node(nid).is_directory
@@ -352,7 +352,7 @@ class WritingOperations(Operations):
         ctx: object = None,
     ) -> pyfuse3.EntryAttributes:
         """Change permissions, owner, times or size."""
-        nid = await self.inodes.promoted(inode)
+        nid = await self.nodes.promoted(inode)
         if fields.update_size:
             if not self._upper.node(nid).is_file:
                 raise IsADirectory("only files have a size")
@@ -399,7 +399,7 @@ class WritingOperations(Operations):
         # The kernel asks for `security.capability` before each write.
         if name.startswith((b"security.", b"system.")):
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
-        nid = self.inodes.nid(inode)
+        nid = self.nodes.nid(inode)
         if nid is None:
             return await super().getxattr(inode, name)
         value = (await self._own_xattrs(nid, inode)).get(name)
@@ -410,7 +410,7 @@ class WritingOperations(Operations):
     @guarded
     async def listxattr(self, inode: Inode, ctx: object = None) -> list[bytes]:
         """Return the names of the extended attributes."""
-        nid = self.inodes.nid(inode)
+        nid = self.nodes.nid(inode)
         if nid is None:
             return await super().listxattr(inode)
         return list(await self._own_xattrs(nid, inode))
@@ -419,13 +419,13 @@ class WritingOperations(Operations):
     async def setxattr(self, inode: Inode, name: bytes, value: bytes, ctx: object = None) -> None:
         """Set an extended attribute."""
         self._check_xattr(name)
-        self._upper.set_xattr(await self.inodes.promoted(inode), name, bytes(value))
+        self._upper.set_xattr(await self.nodes.promoted(inode), name, bytes(value))
 
     @changing
     async def removexattr(self, inode: Inode, name: bytes, ctx: object = None) -> None:
         """Remove an extended attribute."""
         self._check_xattr(name)
-        nid = self.inodes.nid(inode)
+        nid = self.nodes.nid(inode)
         if nid is None or name not in self._upper.xattrs(nid):
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
         self._upper.set_xattr(nid, name, None)
@@ -435,7 +435,7 @@ class WritingOperations(Operations):
     @guarded
     async def open(self, inode: Inode, flags: int, ctx: object = None) -> pyfuse3.FileInfo:
         """Open a file."""
-        nid = self.inodes.nid(inode)
+        nid = self.nodes.nid(inode)
         if nid is None and not flags & _WRITING:
             info = await super().open(inode, flags)
             self._reading[inode] = self._reading.get(inode, 0) + 1
@@ -510,7 +510,7 @@ class WritingOperations(Operations):
         """Return the folder that `name` is to be made in."""
         if len(name) > NAME_BYTES_MAX:
             raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
-        nid = await self.inodes.promoted(inode)
+        nid = await self.nodes.promoted(inode)
         if self._upper.is_gone(nid):
             raise NotFound("the folder has been removed")
         return nid
@@ -534,7 +534,7 @@ class WritingOperations(Operations):
         return True
 
     async def _promoted_file(self, inode: Inode) -> Nid:
-        nid = await self.inodes.promoted(inode)
+        nid = await self.nodes.promoted(inode)
         if self._upper.node(nid).is_directory:
             raise IsADirectory(f"inode {inode} is a folder")
         if inode in self._reading:
@@ -552,12 +552,11 @@ class WritingOperations(Operations):
 
     async def _merge(self, nid: Nid) -> MergedListing:
         if self._upper.is_gone(nid):
-            return MergedListing(nid, [], None, 0)
-        below = await self.overlay.below(nid)
-        base = 0
+            return MergedListing(nid, [], None, None)
+        below, numbers = await self.overlay.below(nid), None
         if below is not None:
-            base = self.inodes.row(await self.inodes.lower(nid), below, 0)
-        return MergedListing(nid, self._upper.entries(nid), below, base)
+            numbers = self.inodes.children(await self.nodes.lower(nid), below)
+        return MergedListing(nid, self._upper.entries(nid), below, numbers)
 
     def _existing(self, parent: Nid, name: bytes) -> Nid:
         entry = self._upper.entry(parent, name)
@@ -599,7 +598,7 @@ class WritingOperations(Operations):
         node = self._upper.node(nid)
         entry = self._node_entry
         entry.entry_timeout = entry.attr_timeout = self.forever_s
-        entry.st_ino = self.inodes.inode(nid)
+        entry.st_ino = self.nodes.inode(nid)
         entry.st_mode = pyfuse3.ModeT(node.mode)
         entry.st_nlink = node.nlink
         entry.st_uid = node.uid

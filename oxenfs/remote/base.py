@@ -94,6 +94,13 @@ class Remote(Protocol):
     def tree(self, commit: ObjectHash) -> Iterator[RawNode]:
         """Yield the directory and vnode nodes of `commit`, each once."""
 
+    def tree_between(self, base: ObjectHash, head: ObjectHash) -> Iterator[RawNode]:
+        """Yield the directory and vnode nodes that `head` has and its ancestor `base` has not.
+
+        In one answer, to spare asking for each: a remote on this machine yields none. Nodes that
+        commits in between had may be among them.
+        """
+
     def read(
         self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
     ) -> bytes:
@@ -126,6 +133,9 @@ class Remote(Protocol):
             Unsupported: a name that Oxen cannot store.
             SourceChanged: a content was not what it said it was.
         """
+
+    def make_branch(self, name: str, commit: ObjectHash) -> None:
+        """Make a branch at `commit`; raise `OxenfsError` if that is impossible."""
 
     def close(self) -> None:
         """Let go of files and connections; calls after it are errors."""

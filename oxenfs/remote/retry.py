@@ -92,6 +92,10 @@ class Retrying:
         """Yield the directory and vnode nodes of `commit`; not repeated."""
         return self._inner.tree(commit)
 
+    def tree_between(self, base: ObjectHash, head: ObjectHash) -> Iterator[RawNode]:
+        """Yield the nodes that `head` has and `base` has not; not repeated."""
+        return self._inner.tree_between(base, head)
+
     def read(
         self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
     ) -> bytes:
@@ -108,6 +112,10 @@ class Retrying:
     ) -> Published:
         """Commit `changes` to `branch`; not repeated."""
         return self._inner.publish(branch, base, changes, message, author)
+
+    def make_branch(self, name: str, commit: ObjectHash) -> None:
+        """Make a branch at `commit`; not repeated."""
+        self._inner.make_branch(name, commit)
 
     def close(self) -> None:
         """Let go of connections."""

@@ -43,12 +43,12 @@ class Listing:
     Attributes:
         count: number of entries.
         sizes, mtimes, kinds, offsets: columns as memoryviews of ints.
+        commit_rows: of each entry, the row in `commits` of the one that last changed it.
         names: the names block, each name followed by a NUL.
         all_files, all_directories: every entry is one; both are true for an empty directory.
     """
 
     __slots__ = (
-        "_commit_index",
         "_commits",
         "_hashes",
         "_mask",
@@ -56,6 +56,7 @@ class Listing:
         "all_directories",
         "all_files",
         "bytes",
+        "commit_rows",
         "count",
         "kinds",
         "mtimes",
@@ -93,7 +94,7 @@ class Listing:
         self.mtimes: memoryview[int] = column(8 * count, "q")
         self._hashes = column(16 * count, "B")
         self._commits = column(16 * commits, "B")
-        self._commit_index: memoryview[int] = column(4 * count, "I")
+        self.commit_rows: memoryview[int] = column(4 * count, "I")
         self.offsets: memoryview[int] = column(4 * (count + 1), "I")
         self._slots: memoryview[int] = column(4 * slots, "I")
         self.kinds: memoryview[int] = column(count, "B")
@@ -126,9 +127,18 @@ class Listing:
         """Return the blob hash of a file, or the node id of a directory."""
         return ObjectHash(int.from_bytes(self._hashes[16 * row : 16 * row + 16], "big"))
 
+    def hashes_between(self, start: int, stop: int) -> bytes:
+        """Return the hashes of a run of rows, 16 bytes each."""
+        return bytes(self._hashes[16 * start : 16 * stop])
+
+    def commits(self) -> list[bytes]:
+        """Return the distinct commits that last changed the entries, 16 bytes each."""
+        block = bytes(self._commits)
+        return [block[at : at + 16] for at in range(0, len(block), 16)]
+
     def last_commit(self, row: int) -> ObjectHash:
         """Return the commit that last changed the entry in `row`."""
-        at = 16 * self._commit_index[row]
+        at = 16 * self.commit_rows[row]
         return ObjectHash(int.from_bytes(self._commits[at : at + 16], "big"))
 
     def is_directory(self, row: int) -> bool:

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from itertools import islice
 from pathlib import Path
 
 import trio
 
-from oxenfs.errors import NotFound, OxenfsError
+from oxenfs.errors import NotFound, OxenfsError, StaleRevision
 from oxenfs.model import Commit, ObjectHash, hash_text
-from oxenfs.remote.base import Remote, TreePlace
+from oxenfs.remote.base import BlobFiles, Remote, TreePlace
 from oxenfs.store.columns import Listing
-from oxenfs.store.records import ListingRecords, make_columns
+from oxenfs.store.records import ListingRecords, complete_directories, make_columns
 
 log = logging.getLogger(__name__)
 
 LISTING_BYTES_KEPT = 32 << 20
 _COMMITS_KEPT = 4096
+# A page of a server's list of commits. Whoever is further behind asks folder by folder.
+_COMMITS_BEHIND_MAX = 1000
 
 
 class _Flight:
@@ -59,7 +62,7 @@ class Metadata:
         A failure is told to everybody who waits; who asks later tries again.
 
         Raises:
-            NotFound: the remote does not have the node.
+            StaleRevision: the remote does not have the node: the commit was pruned.
             IntegrityError: what it has is damaged.
         """
         while True:
@@ -93,6 +96,23 @@ class Metadata:
             self._keep_commit(found)
         return found
 
+    async def learn(self, base: Commit, head: Commit, root: ObjectHash) -> None:
+        """Fetch the listings that `head` has and `base` has not in one request, if possible.
+
+        It is where the remote is elsewhere, nothing of `head` is known and `base` is one of its
+        ancestors. Listings are fetched one by one otherwise, so a failure is a line in the log.
+
+        Args:
+            base: a commit whose listings are known, mostly.
+            head: the commit that will be read next.
+            root: the id of its root directory.
+        """
+        self._keep_commit(head)
+        try:
+            await trio.to_thread.run_sync(self._learn, base, head, root, abandon_on_cancel=True)
+        except OxenfsError as exc:
+            log.info("no difference of trees, so folder by folder: %s", exc)
+
     def is_complete(self, commit: ObjectHash) -> bool:
         """Return whether all listings of a commit are kept."""
         return self._records.is_complete(commit)
@@ -117,8 +137,33 @@ class Metadata:
         self._keep(directory, listing)
         return listing
 
+    def _learn(self, base: Commit, head: Commit, root: ObjectHash) -> None:
+        if isinstance(self._remote, BlobFiles):
+            return
+        if self._records.get(root) is not None:
+            return
+        if base.id not in head.parents:
+            between: list[Commit] = []
+            for commit in islice(self._remote.history(head.id), _COMMITS_BEHIND_MAX):
+                if commit.id == base.id:
+                    break
+                between.append(commit)
+            else:
+                return
+            # For the dates of folders.
+            for commit in between[:_COMMITS_KEPT]:
+                self._keep_commit(commit)
+        for nodes in complete_directories(self._remote.tree_between(base.id, head.id)):
+            self._records.put(nodes.directory.id, make_columns(nodes, self._date_of))
+
     def _build(self, directory: ObjectHash, place: TreePlace) -> bytes:
-        columns = make_columns(self._remote.directory(directory, place), self._date_of)
+        try:
+            nodes = self._remote.directory(directory, place)
+        except NotFound as exc:
+            # Not `NotFound`: the folder is in the tree, its commit is lost.
+            gone = f"the remote has commit {hash_text(place.commit)} no more: {exc}"
+            raise StaleRevision(gone) from exc
+        columns = make_columns(nodes, self._date_of)
         self._records.put(directory, columns)
         return columns
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import blake3
@@ -12,8 +12,9 @@ import blake3
 from oxenfs.errors import IntegrityError, OxenfsError
 from oxenfs.kv import Environment, open_environment
 from oxenfs.model import Kind, ObjectHash
-from oxenfs.remote.base import DirectoryNodes
+from oxenfs.remote.base import DirectoryNodes, RawNode
 from oxenfs.remote.rows import Row, rows_of
+from oxenfs.remote.wire import DIRECTORY, VNODE, children_of
 from oxenfs.store.columns import columns_of
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,41 @@ class ListingRecords:
 
     def _key(self, id: ObjectHash) -> bytes:
         return self._prefix + id.to_bytes(16, "big")
+
+
+def complete_directories(nodes: Iterator[RawNode]) -> Iterator[DirectoryNodes]:
+    """Yield each directory as soon as it and its vnodes have come, in whatever order.
+
+    Memory: directories and vnodes that wait for each other.
+    """
+    waiting: dict[ObjectHash, RawNode] = {}
+    missing: dict[ObjectHash, int] = {}
+    directory_of: dict[ObjectHash, ObjectHash] = {}
+    vnodes: dict[ObjectHash, RawNode] = {}
+
+    def finished(directory: ObjectHash) -> DirectoryNodes:
+        node = waiting.pop(directory)
+        del missing[directory]
+        ids = [child.hash for child in children_of(node)]
+        for id in ids:
+            directory_of.pop(id, None)
+        return DirectoryNodes(node, tuple(vnodes.pop(id) for id in ids))
+
+    for node in nodes:
+        if node.node[0] == DIRECTORY:
+            ids = [child.hash for child in children_of(node)]
+            waiting[node.id] = node
+            missing[node.id] = sum(id not in vnodes for id in ids)
+            directory_of.update(dict.fromkeys(ids, node.id))
+            if not missing[node.id]:
+                yield finished(node.id)
+        elif node.node[0] == VNODE:
+            vnodes[node.id] = node
+            owner = directory_of.get(node.id)
+            if owner is not None:
+                missing[owner] -= 1
+                if not missing[owner]:
+                    yield finished(owner)
 
 
 def make_columns(nodes: DirectoryNodes, date_of: Callable[[ObjectHash], int]) -> bytes:

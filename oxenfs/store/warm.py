@@ -25,12 +25,11 @@ import trio
 from oxenfs.address import parse
 from oxenfs.errors import OxenfsError
 from oxenfs.model import Kind, ObjectHash, hash_text, parse_hash
-from oxenfs.remote.base import BlobFiles, DirectoryNodes, RawNode, Remote, TreePlace
+from oxenfs.remote.base import BlobFiles, DirectoryNodes, Remote, TreePlace
 from oxenfs.remote.open import open_remote
-from oxenfs.remote.wire import DIRECTORY, VNODE, children_of
 from oxenfs.store.columns import Listing
 from oxenfs.store.metadata import commit_or_none
-from oxenfs.store.records import ListingRecords, make_columns
+from oxenfs.store.records import ListingRecords, complete_directories, make_columns
 
 _PR_SET_PDEATHSIG = 1
 _NICE = 10
@@ -90,41 +89,6 @@ def warm(remote: Remote, records: ListingRecords, commit: ObjectHash) -> int:
                 made += 1
     records.set_complete(commit)
     return made
-
-
-def complete_directories(nodes: Iterator[RawNode]) -> Iterator[DirectoryNodes]:
-    """Yield each directory as soon as it and its vnodes have come, in whatever order.
-
-    Memory: directories and vnodes that wait for each other.
-    """
-    waiting: dict[ObjectHash, RawNode] = {}
-    missing: dict[ObjectHash, int] = {}
-    directory_of: dict[ObjectHash, ObjectHash] = {}
-    vnodes: dict[ObjectHash, RawNode] = {}
-
-    def finished(directory: ObjectHash) -> DirectoryNodes:
-        node = waiting.pop(directory)
-        del missing[directory]
-        ids = [child.hash for child in children_of(node)]
-        for id in ids:
-            directory_of.pop(id, None)
-        return DirectoryNodes(node, tuple(vnodes.pop(id) for id in ids))
-
-    for node in nodes:
-        if node.node[0] == DIRECTORY:
-            ids = [child.hash for child in children_of(node)]
-            waiting[node.id] = node
-            missing[node.id] = sum(id not in vnodes for id in ids)
-            directory_of.update(dict.fromkeys(ids, node.id))
-            if not missing[node.id]:
-                yield finished(node.id)
-        elif node.node[0] == VNODE:
-            vnodes[node.id] = node
-            owner = directory_of.get(node.id)
-            if owner is not None:
-                missing[owner] -= 1
-                if not missing[owner]:
-                    yield finished(owner)
 
 
 def _missing(

@@ -87,9 +87,21 @@ class File(Node):
 
 
 class Directory(Node):
-    """A directory."""
+    """A directory.
+
+    When a mount moves, a directory whose `key` is the same as before is the same, with all below.
+    """
 
     __slots__ = ()
+
+    @property
+    def rows_tell_content(self) -> bool:
+        """Whether equal rows in two versions of this directory are the same things.
+
+        A file then keeps its inode, and its pages in the kernel, when the mount moves; a folder is
+        not looked into. Otherwise every file of a directory that changed is taken for a new one.
+        """
+        return False
 
     @abc.abstractmethod
     async def listing(self) -> Listing:

@@ -54,6 +54,11 @@ class CommitDirectory(Directory):
         """The path and the node id."""
         return (self._path, self._id)
 
+    @property
+    def rows_tell_content(self) -> bool:
+        """Rows have the hashes of blobs and node ids."""
+        return True
+
     async def stat(self) -> Attributes:
         """Return the attributes."""
         return Attributes(directory=True, size=0, mtime_ns=self._mtime_ns)

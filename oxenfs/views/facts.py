@@ -32,9 +32,14 @@ class WithFolder(Directory):
         self._hidden_is_told = False
 
     @property
-    def key(self) -> object:
-        """The inner directory's."""
-        return self._inner.key
+    def key(self) -> tuple[object, object]:
+        """The inner directory's, and that of the folder."""
+        return (self._inner.key, self._extra.key)
+
+    @property
+    def rows_tell_content(self) -> bool:
+        """As in the inner directory: the folder is in no listing."""
+        return self._inner.rows_tell_content
 
     async def stat(self) -> Attributes:
         """Return the inner directory's attributes."""
@@ -140,6 +145,6 @@ class BytesFile(File):
 
 
 def info_folder(facts: Mapping[str, object], mtime_ns: int) -> BytesFolder:
-    """Return the folder with `info.json`."""
+    """Return the folder with `info.json`; its key says all that is in it."""
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
-    return BytesFolder("info", {INFO: text.encode()}, mtime_ns)
+    return BytesFolder(f"info {text}", {INFO: text.encode()}, mtime_ns)

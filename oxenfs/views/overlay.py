@@ -8,42 +8,18 @@ from __future__ import annotations
 
 import stat
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import trio
 
 from oxenfs.errors import NotADirectory, NotFound
-from oxenfs.model import Commit
 from oxenfs.overlay.nodes import DIRECTORY_MODE, FILE_MODE, Nid, Node
-from oxenfs.overlay.opening import Opened
 from oxenfs.overlay.upper import Upper, now_ns
-from oxenfs.remote.base import Remote
 from oxenfs.store.columns import Listing
 from oxenfs.views.base import Directory, File, Reader, lookup
 from oxenfs.views.base import Node as LowerNode
 from oxenfs.views.overlay_file import OpenFile
 
 _DIRECTORIES_KEPT = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Overlaid:
-    """An overlay, and what it takes to commit it.
-
-    Attributes:
-        opened: where it is, and on what it stands.
-        remote: the repository.
-        cache_dir: where trees are kept.
-        root_at: the lower directory of a commit; asks the remote.
-    """
-
-    overlay: Overlay
-    opened: Opened
-    remote: Remote
-    cache_dir: Path
-    root_at: Callable[[Commit], Directory]
 
 
 class Overlay:

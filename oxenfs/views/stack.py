@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
 from oxenfs.address import Address
-from oxenfs.errors import NotFound
+from oxenfs.errors import Conflict, NotFound
 from oxenfs.model import Commit, ObjectHash, hash_text
 from oxenfs.overlay.opening import Opened, OverlayPlan, open_overlay
 from oxenfs.remote.base import BlobFiles, Remote, TreePlace
@@ -24,7 +24,7 @@ from oxenfs.store.warm import Task, warm_in_child
 from oxenfs.views.base import Directory
 from oxenfs.views.commit import Tree, date_text, root_of
 from oxenfs.views.facts import FOLDER, WithFolder, info_folder
-from oxenfs.views.overlay import Overlaid, Overlay
+from oxenfs.views.overlay import Overlay
 
 _WARM_AFTER_S = 0.2
 
@@ -56,7 +56,7 @@ class Facts:
         branch: None when a commit is mounted.
         size_bytes, files: of the whole commit.
         overlay: where changes are; None without.
-        behind: how many commits an overlay's base is behind its branch.
+        behind: how many commits an overlay's base was behind its branch when it was mounted.
     """
 
     repo: str
@@ -69,20 +69,117 @@ class Facts:
     behind: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """A root directory, and what it takes to let go of it.
+class View(NamedTuple):
+    """What a mount shows at one time.
 
     Attributes:
-        overlay: what takes changes; None in a read-only mount. Whoever serves it closes it.
-        background: runs while the mount is served, and may end before; cancelled at its end.
+        tree: the node id of the commit's root.
     """
 
     root: Directory
     facts: Facts
-    close: Callable[[], None]
-    background: Callable[[], Awaitable[None]]
-    overlay: Overlaid | None = None
+    tree: ObjectHash
+
+
+class Stack:
+    """What it takes to show a repository, at one revision after the other.
+
+    Attributes:
+        root, facts: at the revision that `build` was asked for.
+        remote: the repository. Its calls block.
+        overlay: what takes changes; None in a read-only mount. Whoever serves it closes it.
+        cache_dir: where trees are kept.
+    """
+
+    def __init__(self, plan: Plan, remote: Remote) -> None:
+        """Use `build`."""
+        self.remote = remote
+        self._plan = plan
+        self._metadata = Metadata(remote, plan.cache_dir)
+        self._blobs = DirectBlobs(remote) if isinstance(remote, BlobFiles) else FetchedBlobs(remote)
+        self.overlay: Overlay | None = None
+        self.cache_dir = plan.cache_dir
+        self._opened: Opened | None = None
+        try:
+            revision = resolve(remote, plan.address.rev)
+            if plan.overlay is not None:
+                repo = plan.address.repo
+                self._opened = open_overlay(plan.overlay, repo, remote, revision)
+                revision = Revision(self._opened.base, revision.branch)
+            view = self.at(revision, plan.address.rev)
+        except BaseException:
+            if self._opened is not None:
+                self._opened.close()
+            self._metadata.close()
+            raise
+        self.root, self.facts = view.root, view.facts
+        if self._opened is not None:
+            self.overlay = Overlay(self._opened.upper, view.root, os.getuid(), os.getgid())
+            self.facts = replace(self.facts, behind=self._opened.behind)
+
+    def at(self, revision: Revision, typed: str | None) -> View:
+        """Return what to show at `revision`, which was asked for as `typed`. Blocks."""
+        commit = revision.commit
+        root_id = self.remote.root(commit.id)
+        size, files = _usage(self.remote, commit, root_id)
+        repo = self._plan.address.repo
+        facts = Facts(repo, typed, revision.branch, commit, size_bytes=size, files=files)
+        if self._opened is not None:
+            facts = replace(facts, overlay=self._opened.home.folder)
+        root: Directory = root_of(Tree(commit, self._metadata, self._blobs), root_id)
+        root = WithFolder(root, FOLDER, info_folder(_info(facts), commit.timestamp_ns))
+        return View(root, facts, root_id)
+
+    def resolve(self, rev: str | None) -> Revision:
+        """Return what `rev` means now; None is the default branch. Blocks.
+
+        Raises:
+            NotFound: nothing; the text names near branches.
+        """
+        return resolve(self.remote, rev)
+
+    def head(self, branch: str) -> Revision:
+        """Return where `branch` is now; raise `NotFound` if there is none. Blocks."""
+        return Revision(self.remote.commit(self.remote.branch(branch).commit), branch)
+
+    def make_branch(self, name: str, commit: Commit) -> None:
+        """Make a branch at `commit`; raise `Conflict` if there is one. Blocks."""
+        try:
+            self.remote.branch(name)
+        except NotFound:
+            self.remote.make_branch(name, commit.id)
+        else:
+            raise Conflict(f"there is a branch {name!r} already; oxenfs checkout goes to it")
+
+    async def learn(self, base: Commit, view: View) -> None:
+        """Fetch the listings that `view` has and `base` has not at once, where that is possible.
+
+        Without it they are fetched one by one when they are needed, so its failure is no error.
+        """
+        await self._metadata.learn(base, view.facts.commit, view.tree)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._blobs.close()
+        self._metadata.close()
+        self.remote.close()
+
+    async def background(self) -> None:
+        """Run while the mount is served; may end before, and is cancelled at its end."""
+        # What a program does first after mounting goes before.
+        await trio.sleep(_WARM_AFTER_S)
+        commit = self.facts.commit.id
+        if not self._metadata.is_complete(commit):
+            plan = self._plan
+            await warm_in_child(
+                Task(
+                    plan.address.repo,
+                    hash_text(commit),
+                    str(plan.cache_dir),
+                    insecure=plan.insecure,
+                    timeout_s=plan.timeout_s,
+                )
+            )
 
 
 def build(plan: Plan) -> Stack:
@@ -93,66 +190,10 @@ def build(plan: Plan) -> Stack:
     """
     remote = open_remote(plan.address, insecure=plan.insecure, timeout_s=plan.timeout_s)
     try:
-        return _build(plan, remote)
+        return Stack(plan, remote)
     except BaseException:
         remote.close()
         raise
-
-
-def _build(plan: Plan, remote: Remote) -> Stack:
-    revision = resolve(remote, plan.address.rev)
-    if plan.overlay is None:
-        return _built(plan, remote, revision, None)
-    opened = open_overlay(plan.overlay, plan.address.repo, remote, revision)
-    try:
-        return _built(plan, remote, revision, opened)
-    except BaseException:
-        opened.close()
-        raise
-
-
-def _built(plan: Plan, remote: Remote, revision: Revision, opened: Opened | None) -> Stack:
-    commit = revision.commit if opened is None else opened.base
-    root_id = remote.root(commit.id)
-    size, files = _usage(remote, commit, root_id)
-    facts = Facts(
-        plan.address.repo, plan.address.rev, revision.branch, commit, size_bytes=size, files=files
-    )
-    if opened is not None:
-        facts = replace(facts, overlay=opened.home.folder, behind=opened.behind)
-    metadata = Metadata(remote, plan.cache_dir)
-    blobs = DirectBlobs(remote) if isinstance(remote, BlobFiles) else FetchedBlobs(remote)
-
-    def root_at(commit: Commit) -> Directory:
-        tree = root_of(Tree(commit, metadata, blobs), remote.root(commit.id))
-        told = _info(replace(facts, commit=commit))
-        return WithFolder(tree, FOLDER, info_folder(told, commit.timestamp_ns))
-
-    root = root_at(commit)
-    task = Task(
-        plan.address.repo,
-        hash_text(commit.id),
-        str(plan.cache_dir),
-        insecure=plan.insecure,
-        timeout_s=plan.timeout_s,
-    )
-
-    def close() -> None:
-        blobs.close()
-        metadata.close()
-        remote.close()
-
-    async def background() -> None:
-        # What a program does first after mounting goes before.
-        await trio.sleep(_WARM_AFTER_S)
-        if not metadata.is_complete(commit.id):
-            await warm_in_child(task)
-
-    overlaid = None
-    if opened is not None:
-        overlay = Overlay(opened.upper, root, os.getuid(), os.getgid())
-        overlaid = Overlaid(overlay, opened, remote, plan.cache_dir, root_at)
-    return Stack(root, facts, close, background, overlaid)
 
 
 def _usage(remote: Remote, commit: Commit, root: ObjectHash) -> tuple[int, int]:

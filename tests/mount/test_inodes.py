@@ -81,7 +81,7 @@ async def number(inodes: Inodes, path: bytes) -> Inode:
         listing = await directory.listing()
         row = listing.find(name)
         assert row >= 0, path
-        inode = Inode(inodes.children(inode, listing) + row)
+        inode = Inode(inodes.children(inode, listing).inode(row))
     return inode
 
 
@@ -91,7 +91,7 @@ PATHS = (b"", b"a", b"b", b"c", b"d", b"c/x", b"c/y", b"c/y/z", b"d/w")
 @in_trio
 async def test_children_of_a_directory_have_consecutive_numbers(root: Folder) -> None:
     inodes = Inodes(root)
-    base = inodes.children(ROOT, root.columns)
+    base = inodes.children(ROOT, root.columns).inode(0)
     assert [await number(inodes, name) for name in (b"a", b"b", b"c", b"d")] == [
         base,
         base + 1,
@@ -138,7 +138,7 @@ async def test_a_deep_tree_is_no_deeper_a_recursion(monkeypatch: pytest.MonkeyPa
     inodes = Inodes(tree)
     inode, node = ROOT, tree
     for _ in range(depth):
-        inode = Inode(inodes.children(inode, node.columns))
+        inode = Inode(inodes.children(inode, node.columns).inode(0))
         below = node.tree[b"d"]
         assert isinstance(below, Folder)
         node = below
@@ -190,7 +190,7 @@ async def test_unlisted_nodes_have_a_stable_number_among_the_others(root: Folder
     assert inode not in first.values()
     assert await inodes.node(inode) is hidden
     assert await inodes.path(inode) == b".hidden"
-    below = Inode(inodes.children(inode, await hidden.listing()))
+    below = Inode(inodes.children(inode, await hidden.listing()).inode(0))
     assert await inodes.path(below) == b".hidden/info"
     assert isinstance(await inodes.node(below), File)
     assert {path: await number(inodes, path) for path in PATHS} == first

@@ -10,7 +10,7 @@ import trio.testing
 from in_trio import in_trio
 from repositories import Spy, commit, spied
 
-from oxenfs.errors import NotFound, RemoteUnavailable
+from oxenfs.errors import NotFound, RemoteUnavailable, StaleRevision
 from oxenfs.model import ObjectHash
 from oxenfs.remote.base import TreePlace
 from oxenfs.remote.local.repository import LocalRemote
@@ -115,8 +115,8 @@ async def test_who_gives_up_does_not_take_the_others_along(
     assert calls.calls.count(id) <= 2
 
 
-def test_a_listing_that_is_not_there_is_not_found(spy: tuple[Spy, Metadata]) -> None:
-    with pytest.raises(NotFound):
+def test_a_listing_that_the_remote_has_no_more_is_stale(spy: tuple[Spy, Metadata]) -> None:
+    with pytest.raises(StaleRevision, match="no more"):
         trio.run(spy[1].listing, ObjectHash(1), TreePlace(ObjectHash(2), b""))
 
 

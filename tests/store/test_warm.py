@@ -16,8 +16,8 @@ from oxenfs.errors import RemoteUnavailable
 from oxenfs.model import ObjectHash
 from oxenfs.remote.base import DirectoryNodes, RawNode, TreePlace
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.store.records import ListingRecords, make_columns
-from oxenfs.store.warm import Task, complete_directories, warm, warm_in_child
+from oxenfs.store.records import ListingRecords, complete_directories, make_columns
+from oxenfs.store.warm import Task, warm, warm_in_child
 
 FILES = {
     b"%d/%d/%d" % (a, b, c): b"%d" % c for a in range(5) for b in range(4) for c in range(30)

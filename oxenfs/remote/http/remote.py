@@ -133,6 +133,10 @@ class HttpRemote:
         """Yield the directory and vnode nodes of `commit`, each once."""
         return self._trees.whole(commit)
 
+    def tree_between(self, base: ObjectHash, head: ObjectHash) -> Iterator[RawNode]:
+        """Yield the nodes that `head` has and its ancestor `base` has not."""
+        return self._trees.between(base, head)
+
     def read(
         self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
     ) -> bytes:

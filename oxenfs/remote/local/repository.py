@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from oxenfs.errors import IntegrityError, NotFound
+from oxenfs.errors import Conflict, IntegrityError, NotFound
 from oxenfs.kv import Environment
 from oxenfs.model import CHUNK_BYTES, Author, Branch, Change, Commit, Digest, ObjectHash, Published
 from oxenfs.model import hash_text as text
@@ -14,7 +14,7 @@ from oxenfs.remote.local.blobs import Blobs, read_at
 from oxenfs.remote.local.layout import Layout, finish, make_layout, read_layout
 from oxenfs.remote.local.nodes import Nodes
 from oxenfs.remote.local.publish import Publisher
-from oxenfs.remote.local.refs import Refs
+from oxenfs.remote.local.refs import Refs, check_branch_name, move_branch
 from oxenfs.remote.verify import check_chunks, chunk_range
 from oxenfs.remote.wire import COMMIT, DIRECTORY, children_of
 
@@ -75,6 +75,10 @@ class LocalRemote:
         """Yield the directory and vnode nodes of `commit`, each once."""
         return self._nodes.below(self.root(commit))
 
+    def tree_between(self, base: ObjectHash, head: ObjectHash) -> Iterator[RawNode]:
+        """Yield nothing: asking for each node that is needed costs no more."""
+        return iter(())
+
     def locate(self, blob: ObjectHash) -> BlobLocation:
         """Return where `blob` lies; raise `NotFound`."""
         return self._blobs.locate(blob)
@@ -110,6 +114,14 @@ class LocalRemote:
         """Commit `changes` to `branch`; see `oxenfs.remote.base.Remote.publish`."""
         publisher = Publisher(self.layout, self._meta, self._nodes, self._refs)
         return publisher.publish(branch, base, changes, message, author, self.root)
+
+    def make_branch(self, name: str, commit: ObjectHash) -> None:
+        """Make a branch at `commit`; raise `Conflict` or, for its name, `UsageError`."""
+        check_branch_name(name)
+        self.commit(commit)
+        with self._meta.write() as txn:
+            if not move_branch(txn, name, None, commit):
+                raise Conflict(f"there is a branch {name!r} already")
 
     def close(self) -> None:
         """Let go of the index."""

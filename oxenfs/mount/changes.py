@@ -1,0 +1,162 @@
+"""What of a mount's tree changes for the kernel when another root takes its place.
+
+Compared is only what the kernel may know: directories that were looked into and whose `key` is
+another one now. Equal keys are equal subtrees, so a move costs as much as what differs, not as what
+there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import trio
+
+from oxenfs.errors import NotFound, OxenfsError
+from oxenfs.mount.inodes import ROOT, DirectoryChange, Inode, Inodes
+from oxenfs.store.columns import Listing
+from oxenfs.store.difference import Step, steps_between
+from oxenfs.views.base import Directory, Node
+
+# Listings that have to be fetched are fetched at once; the remote has limits of its own.
+_AT_ONCE = 64
+# From so many rows on a comparison is noticed by whoever reads meanwhile.
+_ROWS_IN_THREAD = 20_000
+
+_Job: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+
+
+class _Pair(NamedTuple):
+    """A directory as it was and as it will be."""
+
+    inode: Inode
+    old: Directory
+    new: Directory
+
+
+class Changes:
+    """What changes. Complete when `find_changes` returns, and until the next await of the caller.
+
+    Attributes:
+        directories: whose listings change.
+        hidden: unlisted nodes that are others now; None: gone.
+        names: entries that the kernel must look up again: parent and name.
+        touched: directories that stay, whose attributes the kernel must ask for again.
+    """
+
+    def __init__(self, inodes: Inodes, root: Directory) -> None:
+        """Compare what `inodes` shows with `root`."""
+        self.directories: list[DirectoryChange] = []
+        self.hidden: dict[Inode, Node | None] = {}
+        self.names: list[tuple[Inode, bytes]] = []
+        self.touched: list[Inode] = [ROOT]
+        self._inodes = inodes
+        self._waiting: list[_Pair] = []
+        self._compared: dict[Inode, Directory] = {}
+        self._hidden_compared: set[Inode] = set()
+        self._add(ROOT, inodes.root, root)
+
+    def due(self) -> list[_Job]:
+        """Return what is left to compare by now; programs may have looked into more meanwhile."""
+        jobs: list[_Job] = []
+        waiting, self._waiting = self._waiting, []
+        for pair in waiting:
+            if self._inodes.is_known(pair.inode):
+                self._compared[pair.inode] = pair.new
+                jobs.append(partial(self._compare, pair))
+            else:
+                self._waiting.append(pair)
+        for parent, new in self._compared.items():
+            for inode, name, node in self._inodes.hidden(parent):
+                if inode not in self._hidden_compared:
+                    self._hidden_compared.add(inode)
+                    jobs.append(partial(self._compare_hidden, parent, new, inode, name, node))
+        return jobs
+
+    async def _compare(self, pair: _Pair) -> None:
+        inode, old, new = pair
+        before, after = await old.listing(), await new.listing()
+        keeps = old.rows_tell_content and new.rows_tell_content
+        steps = await _steps(before, after)
+        numbers = self._inodes.children(inode, before)
+        self.directories.append(DirectoryChange(inode, before, after, steps, keeps))
+        for step in steps:
+            if step.same and keeps:
+                continue
+            for offset in range(step.length):
+                was, now = step.old + offset, step.new + offset
+                if step.old < 0:
+                    self.names.append((inode, after.name(now)))
+                elif step.new < 0 or not (before.is_directory(was) and after.is_directory(now)):
+                    self.names.append((inode, before.name(was)))
+                else:
+                    # Not by name: a process in it would lose its way.
+                    child = numbers.inode(was)
+                    self.touched.append(child)
+                    self._add(child, old.child(before, was), new.child(after, now))
+
+    async def _compare_hidden(
+        self, parent: Inode, new: Directory, inode: Inode, name: bytes, old: Node
+    ) -> None:
+        found: Node | None = None
+        if (await new.listing()).find(name) < 0:
+            try:
+                found = await new.unlisted(name)
+            except NotFound:
+                found = None
+        if isinstance(old, Directory) and isinstance(found, Directory):
+            self.hidden[inode] = found
+            self.touched.append(inode)
+            self._add(inode, old, found)
+        elif found is not None and found.key == old.key:
+            self.hidden[inode] = found
+        else:
+            self.hidden[inode] = None
+            self.names.append((parent, name))
+
+    def _add(self, inode: Inode, old: Node, new: Node) -> None:
+        if isinstance(old, Directory) and isinstance(new, Directory) and old.key != new.key:
+            self._waiting.append(_Pair(inode, old, new))
+
+
+async def find_changes(inodes: Inodes, root: Directory) -> Changes:
+    """Return what changes when `root` takes the place of the root.
+
+    Raises:
+        OxenfsError: a listing could not be had; nothing has happened.
+
+    Use it before the next await: programs may look into more directories at any time.
+    """
+    changes = Changes(inodes, root)
+    while jobs := changes.due():
+        for start in range(0, len(jobs), _AT_ONCE):
+            await _all(jobs[start : start + _AT_ONCE])
+    return changes
+
+
+async def _all(jobs: Sequence[_Job]) -> None:
+    """Run jobs at once; raise the first failure, not a group of them."""
+    if len(jobs) == 1:
+        await jobs[0]()
+        return
+    failures: list[OxenfsError] = []
+
+    async def one(job: _Job) -> None:
+        try:
+            await job()
+        except OxenfsError as exc:
+            failures.append(exc)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for job in jobs:
+            nursery.start_soon(one, job)
+    if failures:
+        raise failures[0]
+
+
+async def _steps(before: Listing, after: Listing) -> list[Step]:
+    if before.count + after.count < _ROWS_IN_THREAD:
+        return list(steps_between(before, after))
+    return await trio.to_thread.run_sync(lambda: list(steps_between(before, after)))
