@@ -140,6 +140,9 @@ def _print(started: Started, verbose: bool) -> None:
     what = started.repo if revision is None else f"{started.repo}@{revision}"
     commit = f" (commit {started.commit[:10]})"
     print_text(f"mounted {printable(what)}{commit} on {printable(started.dir)}")
+    if started.behind:
+        commits = "1 commit" if started.behind == 1 else f"{started.behind} commits"
+        print_text(f"{commits} behind; oxenfs pull")
     if verbose:
         print_text(f"process {started.pid}, log {printable(started.log)}")
     sys.stdout.flush()

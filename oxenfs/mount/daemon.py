@@ -38,6 +38,7 @@ class Started:
         commit: its id.
         pid: of the process that serves it.
         log: where that process logs to.
+        behind: how many commits an overlay's base is behind its branch.
     """
 
     dir: str
@@ -47,6 +48,7 @@ class Started:
     commit: str
     pid: int
     log: str
+    behind: int = 0
 
 
 def start(path: str | os.PathLike[str], build: Build, options: Options) -> Started:
@@ -133,6 +135,7 @@ def _serve(
             commit=hash_text(facts.commit.id),
             pid=os.getpid(),
             log=str(log),
+            behind=facts.behind,
         )
         serve(served, claim, options, log=log, on_ready=lambda: on_ready(started))
 

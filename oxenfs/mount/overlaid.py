@@ -6,7 +6,7 @@ What the overlay has brought with it from an earlier mount, or made, has one by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from oxenfs.errors import NotFound, ReadOnly, StaleRevision
 from oxenfs.mount.inodes import ROOT, Inode, Inodes
@@ -104,20 +104,22 @@ class OverlayInodes:
             raise NotFound(f"no {name!r}")
         return await self.promoted(self.row(await self.lower(parent), listing, row))
 
-    def is_own(self, nid: Nid) -> bool:
-        """Return whether the kernel knows a node by a number that the lower tree never gave."""
-        return nid not in self._inode_of
+    def lower_numbers(self) -> frozenset[Nid]:
+        """Return the nodes that programs know by the number that the lower tree gave them."""
+        return frozenset(self._inode_of)
 
-    def move(self, dropped: Iterable[Nid]) -> None:
-        """Go on with another lower tree; nodes that are `dropped` are seen no more by number."""
+    def move(self, dropped: Iterable[Nid], returned: Container[Nid]) -> None:
+        """Go on with another lower tree.
+
+        Args:
+            dropped: nodes that are not in the layer any more.
+            returned: those that keep their number, as the lower tree's.
+        """
         for nid in dropped:
             inode = self.inode(nid)
             self._inode_of.pop(nid, None)
-            self._nid_of.pop(inode, None)
-            if nid in self._lower:
-                # A folder that stays where it is keeps its number: the lower tree's.
-                continue
-            self._dead.add(inode)
+            if nid not in returned:
+                self._dead.add(inode)
         # What the lower tree calls a folder's origin is found out anew.
         self._lower = {ROOT_NODE: ROOT}
         self._nid_of = {inode: nid for nid, inode in self._inode_of.items()}

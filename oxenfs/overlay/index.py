@@ -12,12 +12,13 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgpack
 
 from oxenfs.errors import OxenfsError
 from oxenfs.kv import Environment, Transaction, open_environment
-from oxenfs.overlay.journal import Edit, Journal, make_journal, open_journal
+from oxenfs.overlay.journal import Edit, Journal, JournalWriter, open_journal, sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -87,25 +88,62 @@ class Index:
         with self._env.read() as txn:
             yield Snapshot(txn)
 
+    def open_snapshot(self) -> contextlib.AbstractContextManager[Snapshot]:
+        """Return the state as it is in LMDB now, not when the context is entered."""
+        stack = contextlib.ExitStack()
+        snapshot = stack.enter_context(self.snapshot())
+
+        @contextlib.contextmanager
+        def held() -> Iterator[Snapshot]:
+            with stack:
+                yield snapshot
+
+        return held()
+
     def compact(self) -> None:
         """Write the journal anew, with what counts alone."""
         self.flush()
-        with self.snapshot() as snapshot, make_journal(self._journal_path) as writer:
-            for edits in snapshot.dump():
-                writer.append(edits)
-            writer.finish()
-        self._switch()
+        with self.snapshot() as snapshot:
+            prepared = self.prepare(snapshot.dump())
+        self.adopt(prepared)
 
-    def replace(self, records: Iterable[list[Edit]]) -> None:
-        """Let `records` be everything there is from now on; a crash leaves the old or the new."""
-        with make_journal(self._journal_path) as writer:
+    def prepare(self, records: Iterable[list[Edit]]) -> Prepared:
+        """Write a journal and an index that consist of `records`; for any thread.
+
+        Raises:
+            UpperFull: there is no space for them.
+        """
+        writer = JournalWriter(self._folder / "journal")
+        env = None
+        try:
+            env = open_environment(_place(self._folder, writer.id), _TABLES, durable=False)
+            filling = _Filling(env, writer.id)
             for edits in records:
                 writer.append(edits)
-            writer.finish()
-        for pending in self._pending:
-            pending.clear()
-        self._pending_count = 0
-        self._switch(rebuild=True)
+                filling.add(edits)
+            writer.sync()
+            filling.finish(writer.end)
+        except BaseException:
+            writer.close()
+            if env is not None:
+                env.close()
+                shutil.rmtree(env.path, ignore_errors=True)
+            raise
+        return Prepared(writer, env)
+
+    def adopt(self, prepared: Prepared) -> None:
+        """Let what was prepared be everything there is; nothing else may have changed meanwhile.
+
+        A crash leaves the old or the new state.
+        """
+        journal = prepared.writer.finish()
+        old, old_env = self._journal, self._env
+        self._journal, self._env = journal, prepared.env
+        self._forget_pending()
+        old.close()
+        old_env.close()
+        shutil.rmtree(old_env.path, ignore_errors=True)
+        sync_folder(self._folder)
 
     def live(self) -> int:
         """Return about how many values there are."""
@@ -122,20 +160,8 @@ class Index:
             self._journal.close()
 
     @property
-    def _journal_path(self) -> Path:
-        return self._env.path.parent / "journal"
-
-    def _switch(self, *, rebuild: bool = False) -> None:
-        """Go on with the journal that has taken the old one's place."""
-        self._journal.close()
-        self._journal = open_journal(self._journal_path)
-        if rebuild:
-            with self._env.write() as txn:
-                for table in _TABLES:
-                    for key in list(txn.keys(table)):
-                        txn.delete(table, key)
-            _replay(self._journal, self._env, None)
-        self.flush()
+    def _folder(self) -> Path:
+        return self._env.path.parent
 
     def _flush_into(self, txn: Transaction) -> None:
         for table, pending in zip(_TABLES, self._pending, strict=True):
@@ -181,8 +207,21 @@ class Snapshot:
             yield edits
 
 
-def open_index(folder: Path) -> tuple[Index, bool]:
-    """Open journal and index in `folder`; return the index, and whether it ended in order.
+class Prepared(NamedTuple):
+    """A journal and an index that are to take the place of others."""
+
+    writer: JournalWriter
+    env: Environment
+
+    def drop(self) -> None:
+        """Give them up."""
+        self.writer.close()
+        self.env.close()
+        shutil.rmtree(self.env.path, ignore_errors=True)
+
+
+def open_index(folder: Path) -> Index:
+    """Open journal and index in `folder`.
 
     Raises:
         IntegrityError: the journal is not one.
@@ -190,21 +229,33 @@ def open_index(folder: Path) -> tuple[Index, bool]:
     """
     journal = open_journal(folder / "journal")
     try:
-        env = _trusted(folder / "index", journal)
+        place = _place(folder, journal.id)
+        # Of journals that were replaced, or never finished.
+        for other in folder.glob("index-*"):
+            if other != place:
+                shutil.rmtree(other, ignore_errors=True)
+        env = _trusted(place, journal)
+        start = None
         if env is not None:
             state = _read_state(env)
             assert state is not None
-            clean = state[1] == journal.end
-            _replay(journal, env, state[1])
+            start = state[1]
         else:
-            clean = False
-            shutil.rmtree(folder / "index", ignore_errors=True)
-            env = open_environment(folder / "index", _TABLES, durable=False)
-            _replay(journal, env, None)
+            shutil.rmtree(place, ignore_errors=True)
+            env = open_environment(place, _TABLES, durable=False)
+        filling = _Filling(env, journal.id)
+        for edits in journal.records() if start is None else journal.records(start):
+            filling.add(edits)
+        filling.finish(journal.end)
     except BaseException:
         journal.close()
         raise
-    return Index(journal, env), clean
+    return Index(journal, env)
+
+
+def _place(folder: Path, id: int) -> Path:
+    """Return where the index of the journal `id` is: one is never taken for another's."""
+    return folder / f"index-{id:016x}"
 
 
 def _trusted(path: Path, journal: Journal) -> Environment | None:
@@ -226,14 +277,29 @@ def _trusted(path: Path, journal: Journal) -> Environment | None:
     return None
 
 
-def _replay(journal: Journal, env: Environment, start: int | None) -> None:
-    records = journal.records() if start is None else journal.records(start)
-    waiting: list[dict[bytes, bytes | None]] = [{} for _ in _TABLES]
-    count = 0
+class _Filling:
+    """Puts records into an environment, many in one transaction."""
 
-    def put() -> None:
-        with env.write() as txn:
-            for table, edits in zip(_TABLES, waiting, strict=True):
+    def __init__(self, env: Environment, id: int) -> None:
+        self._env = env
+        self._id = id
+        self._waiting: list[dict[bytes, bytes | None]] = [{} for _ in _TABLES]
+        self._count = 0
+
+    def add(self, edits: list[Edit]) -> None:
+        for table, key, value in edits:
+            self._waiting[table][key] = value
+        self._count += len(edits)
+        if self._count >= _REPLAY_AT_ONCE:
+            # Position 0: killed on the way, it is not to be trusted.
+            self._put(0)
+
+    def finish(self, end: int) -> None:
+        self._put(end)
+
+    def _put(self, position: int) -> None:
+        with self._env.write() as txn:
+            for table, edits in zip(_TABLES, self._waiting, strict=True):
                 for key in sorted(edits):
                     value = edits[key]
                     if value is None:
@@ -241,18 +307,8 @@ def _replay(journal: Journal, env: Environment, start: int | None) -> None:
                     else:
                         txn.put(table, key, value)
                 edits.clear()
-            txn.put("meta", _STATE, _state(journal.id, 0))
-
-    for edits in records:
-        for table, key, value in edits:
-            waiting[table][key] = value
-        count += len(edits)
-        if count >= _REPLAY_AT_ONCE:
-            put()
-            count = 0
-    put()
-    with env.write() as txn:
-        txn.put("meta", _STATE, _state(journal.id, journal.end))
+            txn.put("meta", _STATE, _state(self._id, position))
+        self._count = 0
 
 
 def _state(id: int, position: int) -> bytes:

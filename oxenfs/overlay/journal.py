@@ -128,8 +128,10 @@ def open_journal(path: Path) -> Journal:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        with make_journal(path) as writer:
-            writer.finish()
+        writer = JournalWriter(path)
+        writer.sync()
+        writer.finish().close()
+        sync_folder(path.parent)
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         header = os.pread(fd, _HEADER_BYTES, 0)
@@ -150,51 +152,71 @@ def open_journal(path: Path) -> Journal:
 
 
 class JournalWriter:
-    """A new journal on its way to replace another one. Use `make_journal`."""
+    """A new journal on its way to replace another one; without `finish` nothing happens.
 
-    def __init__(self, path: Path, fd: int, part: Path) -> None:
+    Attributes:
+        id: what it will have.
+        end: where the next record goes, in bytes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Write beside `path`; raise `UpperFull` if there is no space."""
         self._path = path
-        self._fd = fd
-        self._part = part
+        self._part = path.with_suffix(".part")
         self.id = int.from_bytes(secrets.token_bytes(8), "little")
         self.end = _HEADER_BYTES
-        os.pwrite(fd, _MAGIC + self.id.to_bytes(8, "little"), 0)
+        with self._errors():
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            self._fd = os.open(self._part, flags, 0o600)
+            os.pwrite(self._fd, _MAGIC + self.id.to_bytes(8, "little"), 0)
 
     def append(self, edits: Iterable[Edit]) -> None:
-        """Add a record."""
+        """Add a record; raise `UpperFull`."""
         payload = _pack(edits)
         frame = _frame(payload, self.id, self.end)
-        os.pwritev(self._fd, [frame, payload], self.end)
+        with self._errors():
+            if os.pwritev(self._fd, [frame, payload], self.end) != len(frame) + len(payload):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.end += len(frame) + len(payload)
 
-    def finish(self) -> None:
-        """Put it in the place of the old one, durably: there is the old or the new one."""
-        os.fsync(self._fd)
-        self._part.rename(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def sync(self) -> None:
+        """Wait until what was written survives a power cut."""
+        with self._errors():
+            os.fsync(self._fd)
+
+    def finish(self) -> Journal:
+        """Put it in the place of the old one and return it, open. `sync` before.
+
+        From now on there is the new one; after a power cut the old one or the new one.
+        """
+        with self._errors():
+            self._part.rename(self._path)
+        journal = Journal(self._path, self._fd, self.id, self.end)
+        self._fd = -1
+        return journal
+
+    def close(self) -> None:
+        """Give up, unless it was finished."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self._part.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            yield
+        except OSError as exc:
+            raise _full(exc, self._path) from exc
 
 
-@contextlib.contextmanager
-def make_journal(path: Path) -> Iterator[JournalWriter]:
-    """Give a journal that is written beside `path`; without `finish` nothing happens.
-
-    Raises:
-        UpperFull: there is no space for it.
-    """
-    part = path.with_suffix(".part")
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            yield JournalWriter(path, fd, part)
-        finally:
-            os.close(fd)
-            part.unlink(missing_ok=True)
-    except OSError as exc:
-        raise _full(exc, path) from exc
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _pack(edits: Iterable[Edit]) -> bytes:

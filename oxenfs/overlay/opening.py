@@ -11,9 +11,11 @@ from oxenfs.errors import Conflict, NotFound, OxenfsError
 from oxenfs.model import Commit, ObjectHash, hash_text
 from oxenfs.overlay import home as homes
 from oxenfs.overlay.home import Home
+from oxenfs.overlay.settling import records_of, settle, tidy
 from oxenfs.overlay.upper import Upper
 from oxenfs.remote.base import Remote
 from oxenfs.remote.revision import Revision
+from oxenfs.store.records import ListingRecords
 
 _BEHIND_MAX = 10_000
 
@@ -53,7 +55,9 @@ class Opened:
         os.close(self.lock)
 
 
-def open_overlay(plan: OverlayPlan, repo: str, remote: Remote, revision: Revision) -> Opened:
+def open_overlay(
+    plan: OverlayPlan, repo: str, remote: Remote, revision: Revision, cache_dir: Path
+) -> Opened:
     """Open the overlay of a mount folder, or make one that stands on `revision`.
 
     One that has changes stays at its own base.
@@ -76,15 +80,24 @@ def open_overlay(plan: OverlayPlan, repo: str, remote: Remote, revision: Revisio
     try:
         if home.dir != plan.dir:
             home = home.move(plan.dir)
-        return _opened(home, lock, remote, revision)
+        with records_of(remote, cache_dir) as records:
+            return _opened(home, lock, remote, revision, records)
     except BaseException:
         os.close(lock)
         raise
 
 
-def _opened(home: Home, lock: int, remote: Remote, revision: Revision) -> Opened:
+def _opened(
+    home: Home, lock: int, remote: Remote, revision: Revision, records: ListingRecords
+) -> Opened:
     upper = Upper(home.folder, revision.commit.id, revision.branch)
     try:
+        settle(upper, remote, records)
+        if upper.has_changes() and (upper.base, upper.branch) != (
+            revision.commit.id,
+            revision.branch,
+        ):
+            tidy(upper, remote, records)
         if not upper.has_changes():
             upper.reset(revision.commit.id, revision.branch)
         elif not _belongs(upper, revision):

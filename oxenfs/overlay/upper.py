@@ -7,11 +7,12 @@ record of the journal. Nothing here waits but for the disk's page cache; for one
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from oxenfs.errors import Exists, InvalidMove, NotEmpty, NotFound, OxenfsError
@@ -25,6 +26,7 @@ from oxenfs.overlay.index import (
     ORIGINS,
     PIECES,
     XATTRS,
+    Prepared,
     open_index,
 )
 from oxenfs.overlay.journal import Edit
@@ -49,6 +51,9 @@ _BASE = b"base"
 _BRANCH = b"branch"
 PUBLISHING = b"publishing"
 """Key of what is known about a commit under way."""
+
+CONFLICTS = (META, b"conflicts")
+"""Table and key of the paths that others have changed too."""
 _NUMBERS_AHEAD = 1024
 _NODES_KEPT = 4096
 _GONE_KEPT = 4096
@@ -73,7 +78,7 @@ class Upper:
         A layer that is there keeps its own base and branch.
         """
         self._folder = folder
-        self.index, _ = open_index(folder)
+        self.index = open_index(folder)
         self._nodes: OrderedDict[Nid, Node] = OrderedDict()
         self._gone: OrderedDict[Nid, Node] = OrderedDict()
         self._held: dict[Nid, int] = {}
@@ -185,9 +190,13 @@ class Upper:
 
     def reset(self, base: ObjectHash, branch: str | None) -> None:
         """Drop all changes, and stand on `base` of `branch`."""
-        dropped = [unpack_node(value).data for _, value in self.index.scan(NODES)]
-        self.replace(iter([first_edits(base, branch)]))
-        self._garbage += [data for data in dropped if data]
+        nodes = [
+            (int.from_bytes(key, "big"), unpack_node(value))
+            for key, value in self.index.scan(NODES)
+        ]
+        garbage = [node.data for nid, node in nodes if node.data and nid not in self._held]
+        dropped = [nid for nid, _ in nodes if nid != ROOT]
+        self.adopt(self.prepare([first_edits(base, branch)]), dropped, garbage)
 
     # --- names
 
@@ -248,7 +257,7 @@ class Upper:
             if found is not None:
                 self._drop(op, found.nid, below)
                 covers = found.covers
-            op.set_entry(parent, name, Entry(WHITEOUT, covers=True) if covers else None)
+            op.clear_entry(parent, name, covers)
             folder = found is not None and self.node(found.nid).is_directory
             op.touch(parent, subfolders=-int(folder))
 
@@ -288,7 +297,7 @@ class Upper:
                 self._drop(op, replaced.nid, below)
             if replaced is not None:
                 covers = replaced.covers
-            op.set_entry(parent, name, Entry(WHITEOUT, covers=True) if moved.covers else None)
+            op.clear_entry(parent, name, moved.covers)
             op.set_entry(new_parent, new_name, Entry(moved.nid, covers))
             op.move(moved.nid, new_parent, new_name)
             op.touch(parent, subfolders=-folder)
@@ -373,6 +382,10 @@ class Upper:
         """Return whether somebody holds a node."""
         return nid in self._held
 
+    def held(self) -> frozenset[Nid]:
+        """Return the nodes that somebody holds."""
+        return frozenset(self._held)
+
     def drop_file(self, data: Nid) -> None:
         """Let a file of bytes go, with the next `collect`."""
         self._garbage.append(data)
@@ -380,6 +393,11 @@ class Upper:
     def is_frozen(self, data: Nid) -> bool:
         """Return whether a commit reads that file of bytes, so that it must not change."""
         return 0 < data < self._frozen_below
+
+    @property
+    def is_committing(self) -> bool:
+        """Whether files of bytes are frozen."""
+        return self._frozen_below > 0
 
     def freeze(self) -> None:
         """Let all files of bytes stay as they are until `thaw`: a commit reads them."""
@@ -403,12 +421,13 @@ class Upper:
         for data in taken:
             self.files.remove(data)
 
-    def hash_of(self, data: Nid, stamp: bytes) -> ObjectHash | None:
-        """Return the hash of a file of bytes as long as `stamp` (size and times) is the same."""
-        packed = self.index.get(HASHES, node_key(data))
-        if packed is None or packed[16:] != stamp:
-            return None
-        return ObjectHash(int.from_bytes(packed[:16], "big"))
+    def set_meta(self, key: bytes, value: bytes | None) -> None:
+        """Note a fact about the whole layer."""
+        self.index.apply([Edit(META, key, value)])
+
+    def meta(self, key: bytes) -> bytes | None:
+        """Return a fact about the whole layer."""
+        return self.index.get(META, key)
 
     def keep_hashes(self, found: dict[Nid, tuple[ObjectHash, bytes]]) -> None:
         """Remember hashes of files of bytes, each with its stamp."""
@@ -420,16 +439,24 @@ class Upper:
                 ]
             )
 
-    def replace(self, records: Iterator[list[Edit]]) -> None:
-        """Let `records` be the whole layer from now on, with numbers as they are."""
-        reserve = [Edit(META, _NEXT, node_key(self._next))]
+    def prepare(self, records: Iterable[list[Edit]]) -> Prepared:
+        """Write what is to be the whole layer, with numbers as they are; for any thread."""
+        reserve = [Edit(META, _NEXT, node_key(self._reserved))]
+        return self.index.prepare(itertools.chain([reserve], records))
 
-        def everything() -> Iterator[list[Edit]]:
-            yield reserve
-            yield from records
+    def adopt(self, prepared: Prepared, dropped: Iterable[Nid], garbage: Iterable[Nid]) -> None:
+        """Let what was prepared be the layer.
 
-        self.index.replace(everything())
+        Args:
+            prepared: see `prepare`; nothing has changed since.
+            dropped: nodes that are not in it; those who are held live on without a name.
+            garbage: files of bytes that it does not need.
+        """
+        gone = {nid: self.node(nid) for nid in dropped if nid in self._held}
+        self.index.adopt(prepared)
         self._load()
+        self._gone.update((nid, node._replace(nlink=0)) for nid, node in gone.items())
+        self._garbage += garbage
 
     def sync(self) -> None:
         """Wait until all names and attributes survive a power cut; for any thread."""
@@ -549,6 +576,13 @@ class _Operation:
     def set_entry(self, parent: Nid, name: bytes, entry: Entry | None) -> None:
         value = None if entry is None else pack_entry(entry)
         self.edits.append(Edit(ENTRIES, node_key(parent) + name, value))
+
+    def clear_entry(self, parent: Nid, name: bytes, covers: bool) -> None:
+        # While a commit is under way also where it may be putting something.
+        if covers or self._upper.is_committing:
+            self.set_entry(parent, name, Entry(WHITEOUT, covers))
+        else:
+            self.set_entry(parent, name, None)
 
     def touch(self, folder: Nid, subfolders: int = 0) -> None:
         node = self.node(folder)

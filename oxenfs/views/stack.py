@@ -104,7 +104,7 @@ class Stack:
             revision = resolve(remote, plan.address.rev)
             if plan.overlay is not None:
                 repo = plan.address.repo
-                self._opened = open_overlay(plan.overlay, repo, remote, revision)
+                self._opened = open_overlay(plan.overlay, repo, remote, revision, plan.cache_dir)
                 revision = Revision(self._opened.base, revision.branch)
             view = self.at(revision, plan.address.rev)
         except BaseException:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oxenfs.errors import IntegrityError
-from oxenfs.overlay.journal import Edit, make_journal, open_journal
+from oxenfs.overlay.journal import Edit, JournalWriter, open_journal
 
 
 def edits(number: int) -> list[Edit]:
@@ -94,15 +94,16 @@ def test_something_else_is_refused(path: Path) -> None:
 
 def test_a_new_journal_takes_the_place_at_once_or_not_at_all(path: Path) -> None:
     fill(path, 3)
-    with make_journal(path) as writer:
-        writer.append(edits(7))
+    writer = JournalWriter(path)
+    writer.append(edits(7))
+    writer.close()
     journal = open_journal(path)
     assert len(list(journal.records())) == 3
     old = journal.id
     journal.close()
-    with make_journal(path) as writer:
-        writer.append(edits(7))
-        writer.finish()
+    writer = JournalWriter(path)
+    writer.append(edits(7))
+    writer.finish().close()
     journal = open_journal(path)
     assert list(journal.records()) == [edits(7)]
     assert journal.id != old

@@ -220,7 +220,8 @@ def test_random_operations_are_the_same_after_reopening(tmp_path: Path, seed: in
     again.index.compact()
     assert shown(again) == before
     again.close()
-    shutil.rmtree(tmp_path / "layer" / "index")
+    for index in (tmp_path / "layer").glob("index-*"):
+        shutil.rmtree(index)
     rebuilt = opened(tmp_path / "layer")
     assert shown(rebuilt) == before
     rebuilt.close()
@@ -243,7 +244,8 @@ def test_cut_at_every_byte_each_operation_is_whole_or_absent(tmp_path: Path) -> 
         cut.mkdir()
         if size % 3 == 0:
             # An index that is ahead of what the disk has of the journal must not be believed.
-            shutil.copytree(tmp_path / "layer" / "index", cut / "index")
+            (index,) = (tmp_path / "layer").glob("index-*")
+            shutil.copytree(index, cut / index.name)
         (cut / "journal").write_bytes(whole[:size])
         (cut / "data").symlink_to(tmp_path / "layer" / "data")
         again = opened(cut)
@@ -255,7 +257,7 @@ def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:
     layer = opened(tmp_path / "layer")
     layer.make(ROOT, b"f", file_node(), covers=False)
     layer.close()
-    data = tmp_path / "layer" / "index" / "data.mdb"
+    (data,) = (tmp_path / "layer").glob("index-*/data.mdb")
     data.write_bytes(b"\0" * data.stat().st_size)
     again = opened(tmp_path / "layer")
     assert set(shown(again)) == {b"f"}
@@ -277,7 +279,7 @@ def test_a_full_disk_takes_nothing_and_loses_nothing(
             upper.make(ROOT, b"f", file_node(), covers=False)
     assert shown(upper) == before
     upper.make(ROOT, b"f", file_node(), covers=False)
-    assert len(list(open_journal(upper.index._journal_path).records())) == 3
+    assert len(list(open_journal(upper.index._folder / "journal").records())) == 3
 
 
 def test_pieces_are_what_was_put_in() -> None:
