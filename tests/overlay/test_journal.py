@@ -108,7 +108,7 @@ def test_a_new_journal_takes_the_place_at_once_or_not_at_all(path: Path) -> None
     assert list(journal.records()) == [edits(7)]
     assert journal.id != old
     journal.close()
-    assert os.listdir(path.parent) == ["journal"]  # noqa: PTH208
+    assert os.listdir(path.parent) == ["journal"]
 
 
 def test_undo_takes_back_the_last_record(path: Path) -> None:
