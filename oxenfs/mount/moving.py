@@ -123,7 +123,7 @@ class Mover:
         operations.inodes.move(root, changes.directories, changes.hidden)
         operations.usage = usage
         self.shown.change(facts)
-        await self._tell(changes.names, changes.touched)
+        await self.tell(changes.names, changes.touched)
 
     async def checkout(self, rev: str | None, new_branch: str | None) -> Facts:
         """Move to `rev` (None: stay), as the branch `new_branch` if one is to be made there."""
@@ -199,7 +199,8 @@ class Mover:
         # Each of their remote calls has a deadline.
         return {"checkout": Command(checkout, math.inf), "pull": Command(pull, math.inf)}
 
-    async def _tell(self, names: list[tuple[Inode, bytes]], touched: list[Inode]) -> None:
+    async def tell(self, names: list[tuple[Inode, bytes]], touched: list[Inode]) -> None:
+        """Let the kernel forget entries and attributes; returns when it has."""
         nursery = self._operations.nursery
         done = trio.Event()
         stop = threading.Event()

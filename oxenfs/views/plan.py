@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from oxenfs.address import Address
 from oxenfs.model import Commit
+
+if TYPE_CHECKING:
+    from oxenfs.overlay.opening import OverlayPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class Plan:
         cache_bytes: the limit of the cache of blobs; None leaves it as it was, or 20 GiB.
         verify_full: serve no byte of a large blob before all of it was checked.
         offline: ask no server, show what is in the cache.
+        overlay: where changes go; None for a read-only mount.
     """
 
     address: Address
@@ -32,6 +37,7 @@ class Plan:
     cache_bytes: int | None = None
     verify_full: bool = False
     offline: bool = False
+    overlay: OverlayPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,8 @@ class Facts:
         revision: as typed; None for the default branch.
         branch: None when a commit is mounted.
         size_bytes, files: of the whole commit.
+        overlay: where changes are; None without.
+        behind: how many commits an overlay's base was behind its branch when it was mounted.
         note: a sentence for whoever mounts, None if there is nothing to say.
     """
 
@@ -53,3 +61,5 @@ class Facts:
     size_bytes: int
     files: int
     note: str | None = None
+    overlay: Path | None = None
+    behind: int = 0

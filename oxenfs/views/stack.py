@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import trio
 
 from oxenfs.errors import Conflict, NotFound
 from oxenfs.model import Commit, ObjectHash, hash_text
+from oxenfs.overlay.opening import Opened, open_overlay
 from oxenfs.remote.base import Remote, TreePlace
 from oxenfs.remote.revision import Revision, resolve
 from oxenfs.remote.wire import DirectoryPayload, decode_node
@@ -20,6 +24,7 @@ from oxenfs.views.facts import FOLDER, WithFolder, info_folder
 from oxenfs.views.frames import FOLDER as FRAMES
 from oxenfs.views.frames import FramesFolder
 from oxenfs.views.mirror import Mirror
+from oxenfs.views.overlay import Overlay
 from oxenfs.views.plan import Facts, Plan
 from oxenfs.views.revisions import Revisions, Source
 from oxenfs.views.supply import Supply
@@ -46,6 +51,7 @@ class Stack:
         root, facts: at the revision that `build` was asked for.
         supply: where trees and bytes come from.
         revisions: None unless all of them are shown.
+        overlay: what takes changes; None in a read-only mount. Whoever serves it closes it.
     """
 
     def __init__(self, plan: Plan, supply: Supply) -> None:
@@ -53,14 +59,35 @@ class Stack:
         self.supply = supply
         self._plan = plan
         self.revisions: Revisions | None = None
+        self.overlay: Overlay | None = None
+        self._opened: Opened | None = None
         if plan.revisions:
             self.revisions = Revisions(
                 Source(supply.remote, supply.metadata, supply.blobs, self._with_frames)
             )
             view = self.all_revisions()
         else:
-            view = self.at(resolve(supply.remote, plan.address.rev), plan.address.rev)
+            revision = resolve(supply.remote, plan.address.rev)
+            if plan.overlay is not None:
+                opened = self._opened = open_overlay(
+                    plan.overlay, plan.address.repo, supply.remote, revision, plan.cache_dir
+                )
+                revision = Revision(opened.base, revision.branch)
+            try:
+                view = self.at(revision, plan.address.rev)
+            except BaseException:
+                if self._opened is not None:
+                    self._opened.close()
+                raise
         self.root, self.facts = view.root, view.facts
+        if self._opened is not None:
+            self.overlay = Overlay(self._opened.upper, view.root, os.getuid(), os.getgid())
+            self.facts = replace(self.facts, behind=self._opened.behind)
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where trees are kept."""
+        return self._plan.cache_dir
 
     @property
     def remote(self) -> Remote:
@@ -159,7 +186,8 @@ class Stack:
         size, files = usage
         repo = self._plan.address.repo
         note = _note(self.remote, revision.branch)
-        return Facts(repo, typed, revision.branch, commit, size, files, note), root
+        overlay = None if self._opened is None else self._opened.home.folder
+        return Facts(repo, typed, revision.branch, commit, size, files, note, overlay), root
 
     def _with_frames(self, tree: Directory) -> Directory:
         folder = FramesFolder(self.supply.frames, tree)
