@@ -29,6 +29,10 @@ COMMANDS = {
     "sequential": ["sequential.py"],
     "sequential_user": ["sequential.py", "--user"],
     "small_files": ["small_files.py"],
+    "remote_mount": ["remote_mount.py"],
+    "remote_large": ["remote_large.py"],
+    "remote_small": ["remote_small.py"],
+    "remote_random": ["remote_random.py"],
     "import_rate": ["import_rate.py"],
 }
 HEADER = ("figure", "goal", "measured", "peer", "ratio", "reached", "command")

@@ -112,6 +112,27 @@ class IntegrityError(OxenfsError):
     """Bytes that do not have the hash they should have; they are never handed on."""
 
 
+class VideoError(OxenfsError):
+    """A file is no video that can be shown, or not in the way that was asked for."""
+
+
+class DecodeError(OxenfsError):
+    """A frame, or the frames of a video, could not be made this time.
+
+    Attributes:
+        source: whether the video's bytes did not come; then it says nothing about the video.
+    """
+
+    def __init__(self, message: str, *, source: bool = False) -> None:
+        """Say what failed."""
+        super().__init__(message)
+        self.source = source
+
+
+class DamagedFrame(DecodeError):
+    """A frame's own data is damaged, and no other may stand for it."""
+
+
 class StaleRevision(OxenfsError):
     """The revision of an open file or folder is gone."""
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 import xxhash
 
 from oxenfs.errors import IntegrityError, IsADirectory, NotADirectory, NotFound
-from oxenfs.model import Commit, Kind
+from oxenfs.model import Commit, Kind, ObjectHash
 from oxenfs.remote.base import BlobPlace, Remote, TreePlace
-from oxenfs.remote.rows import Row, find_row, rows_of
+from oxenfs.remote.rows import Row, find_row, row_named, rows_of
 
 _PIECE_BYTES = 4 << 20
+_ENTRIES_KEPT = 100_000
 
 
 def read_file(remote: Remote, commit: Commit, path: bytes) -> Iterator[bytes]:
@@ -46,7 +48,8 @@ def names_at(remote: Remote, commit: Commit, path: bytes) -> Iterator[bytes]:
 def commits_of(remote: Remote, head: Commit, paths: Sequence[bytes]) -> Iterator[Commit]:
     """Yield the commits up to `head` that changed one of `paths`, newest first.
 
-    A commit counts when one of the paths differs from what it is in every parent (a merge that
+    Of each folder on the way only the one entry is decoded, and only if its node id is a new one. A
+    commit counts when one of the paths differs from what it is in every parent (a merge that
     only takes over one side's version does not). No paths: every commit.
 
     Raises:
@@ -56,11 +59,13 @@ def commits_of(remote: Remote, head: Commit, paths: Sequence[bytes]) -> Iterator
         yield from remote.history(head.id)
         return
     unseen = set(paths)
-    states: dict[int, tuple[int | None, ...]] = {}
+    ids = _PathIds(remote)
+    states: dict[ObjectHash, tuple[ObjectHash | None, ...]] = {}
 
-    def state(commit: int) -> tuple[int | None, ...]:
+    def state(commit: ObjectHash) -> tuple[ObjectHash | None, ...]:
         if commit not in states:
-            states[commit] = tuple(_id_at(remote, commit, path) for path in paths)
+            root = remote.root(commit)
+            states[commit] = tuple(ids.id_at(commit, root, path) for path in paths)
         return states[commit]
 
     for commit in remote.history(head.id):
@@ -76,12 +81,38 @@ def commits_of(remote: Remote, head: Commit, paths: Sequence[bytes]) -> Iterator
         raise NotFound(f"no commit has {names}")
 
 
-def _id_at(remote: Remote, commit: int, path: bytes) -> int | None:
-    try:
-        row = find_row(remote, commit, path)  # type: ignore[arg-type]
-    except (NotFound, NotADirectory):
-        return None
-    return remote.root(commit) if row is None else row.id  # type: ignore[arg-type]
+class _PathIds:
+    """What is at paths in many commits; nothing is looked up in one directory twice."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        self._found: OrderedDict[tuple[ObjectHash, bytes], tuple[int, ObjectHash] | None] = (
+            OrderedDict()
+        )
+
+    def id_at(self, commit: ObjectHash, root: ObjectHash, path: bytes) -> ObjectHash | None:
+        """Return the id of what is at `path`; None if there is nothing."""
+        id, kind, walked = root, int(Kind.DIRECTORY), b""
+        for name in filter(None, path.split(b"/")):
+            if kind != Kind.DIRECTORY:
+                return None
+            found = self._entry(id, name, TreePlace(commit, walked))
+            if found is None:
+                return None
+            kind, id = found
+            walked = walked + b"/" + name if walked else name
+        return id
+
+    def _entry(
+        self, directory: ObjectHash, name: bytes, place: TreePlace
+    ) -> tuple[int, ObjectHash] | None:
+        key = (directory, name)
+        if key not in self._found:
+            row = row_named(self._remote.directory(directory, place), name)
+            self._found[key] = None if row is None else (row.kind, row.id)
+            if len(self._found) > _ENTRIES_KEPT:
+                self._found.popitem(last=False)
+        return self._found[key]
 
 
 def _pieces(remote: Remote, row: Row, place: BlobPlace) -> Iterator[bytes]:

@@ -1,31 +1,21 @@
 """A folder as a change set: what `import` commits without a mount.
 
-The walk is lazy: an entry is looked at when the publisher asks for it, in tree order, so memory
-holds one folder per level. Files are opened below a descriptor of their folder and without
-following links, so nothing outside of the source gets in, whatever is swapped meanwhile.
+The walk (`oxenfs.source`) is lazy: an entry is looked at when the publisher asks for it, in tree
+order, so memory holds one folder per level. A large folder is read by a process of its own, ahead
+of the publisher by what a pipe holds.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
+import contextlib
+import functools
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, cast
 
-from oxenfs.errors import (
-    AccessDenied,
-    NotADirectory,
-    NotFound,
-    OxenfsError,
-    SourceChanged,
-    Unsupported,
-    UsageError,
-)
+from oxenfs.errors import NotADirectory, NotFound, UsageError
 from oxenfs.model import (
-    DEPTH_MAX,
     Author,
     Change,
     Content,
@@ -39,11 +29,12 @@ from oxenfs.model import (
 )
 from oxenfs.remote.base import Remote, TreePlace
 from oxenfs.remote.rows import Row, find_row, rows_of
+from oxenfs.source.ahead import walk_ahead
+from oxenfs.source.stable import Facts
+from oxenfs.source.walk import Found, Leave, Opener, Step, refuse_unsupported, walk
 
-_NAMED = 10
-_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Not blocking: a fifo that takes the place of a file would be waited for without end.
-_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+# Below that the second process would take longer to start than it saves.
+_READ_AHEAD_FROM = 2_000
 
 Progress = Callable[[int, int], None]
 """Called with the number of files and bytes read so far."""
@@ -78,16 +69,16 @@ def import_tree(
     inside = Path(remote.address)
     if inside.is_absolute() and inside.resolve().is_relative_to(source.resolve()):
         raise UsageError(f"the repository {inside} lies in {source}: import another folder")
-    walk = _Walk(source, skip_unsupported, progress)
-    if not skip_unsupported:
-        walk.refuse_unsupported(target)
+    # Whoever skips what cannot be stored has not counted either: better a process too many.
+    many = skip_unsupported or refuse_unsupported(source, target) >= _READ_AHEAD_FROM
     try:
         base = remote.branch(branch).commit
     except NotFound:
         base = remote.default_branch().commit
-    known = _Known(remote, base)
-    changes = walk.changes(target, known, delete)
-    return remote.publish(branch, base, changes, message, author)
+    steps = (walk_ahead if many else walk)(source, target, skip_unsupported=skip_unsupported)
+    with contextlib.closing(steps):
+        changes = _Changes(source, target, _Known(remote, base), delete, progress)
+        return remote.publish(branch, base, changes.of(steps), message, author)
 
 
 class _Known:
@@ -110,237 +101,88 @@ class _Known:
         return {row.name: row for row in rows_of(nodes)}
 
 
-class _Walk:
-    def __init__(self, source: Path, skip_unsupported: bool, progress: Progress | None) -> None:
-        self._source = source
-        self._skip = skip_unsupported
+class _Changes:
+    """Makes a change set of a walk, by comparing it with what the base commit has."""
+
+    def __init__(
+        self,
+        source: Path,
+        target: bytes,
+        known: _Known,
+        delete: bool,
+        progress: Progress | None,
+    ) -> None:
+        self._opener = Opener(source)
+        self._target = target
+        self._known = known
+        self._delete = delete
         self._progress = progress
         self._files = 0
         self._bytes = 0
         self._shown = 0
 
-    def refuse_unsupported(self, target: bytes) -> None:
-        """Look at names and types alone, quickly, and raise for all that cannot be stored."""
-        found: list[str] = []
-        count = 0
-        for path, reason in _entries_below(_open_source(self._source), target):
-            if reason:
-                count += 1
-                if len(found) < _NAMED:
-                    found.append(f"{os.fsdecode(path)!r} ({reason})")
-        if found:
-            more = f" and {count - _NAMED} more" if count > _NAMED else ""
-            raise Unsupported(
-                f"Oxen cannot store {', '.join(found)}{more}; "
-                "--skip-unsupported imports everything else"
-            )
-
-    def changes(self, target: bytes, known: _Known, delete: bool) -> Iterator[Change]:
+    def of(self, steps: Iterator[Step]) -> Iterator[Change]:
         """Yield the change set in tree order."""
-        folder = _open_source(self._source)
-        yield from self._folder(folder, target, known.at(target), known, delete)
+        yield from self._folder(steps, self._target, self._known.at(self._target))
 
     def _folder(
-        self, folder: _Folder, path: bytes, there: dict[bytes, Row], known: _Known, delete: bool
+        self, steps: Iterator[Step], path: bytes, there: dict[bytes, Row]
     ) -> Iterator[Change]:
         prefix = path + b"/" if path else b""
-        entries = {os.fsencode(entry.name): entry for entry in folder.scan()}
-        for name in [name for name in entries if _unsupported(prefix + name, entries[name])]:
-            if not self._skip:
-                reason = _unsupported(prefix + name, entries[name])
-                raise Unsupported(f"Oxen cannot store {os.fsdecode(prefix + name)!r} ({reason})")
-            del entries[name]
-        if not entries and path and not there:
-            yield MakeDirectory(path)
-        gone = there.keys() - entries.keys() if delete else set()
-        for name in sorted(entries.keys() | gone):
-            entry = entries.pop(name, None)
+        # The largest last: names go out of it as the walk passes them.
+        gone = sorted(there, reverse=True) if self._delete else []
+        empty = True
+        for step in steps:
+            if isinstance(step, Leave):
+                break
+            empty = False
+            name = step.name
+            while gone and gone[-1] <= name:
+                if (old := gone.pop()) != name:
+                    yield Remove(prefix + old)
             row = there.get(name)
-            where = prefix + name
-            if entry is None:
-                yield Remove(where)
-            elif entry.is_dir(follow_symlinks=False):
-                inside = row is not None and row.kind == Kind.DIRECTORY
-                below = known.of(row.id, where) if row is not None and inside else {}
-                if row is not None and not inside:
-                    yield Remove(where)
-                yield from self._folder(
-                    _Folder(folder, entry.name, where), where, below, known, delete
-                )
+            if isinstance(step, Found):
+                yield self._put(prefix + name, step, row)
             else:
-                yield self._put(folder, entry, where, row)
+                yield from self._enter(steps, prefix + name, row)
+        if empty and path and not there:
+            yield MakeDirectory(path)
+        for name in reversed(gone):
+            yield Remove(prefix + name)
 
-    def _put(
-        self, folder: _Folder, entry: os.DirEntry[str], path: bytes, row: Row | None
-    ) -> Change:
-        try:
-            facts = entry.stat(follow_symlinks=False)
-        except OSError as exc:
-            raise _cannot_read(path, exc) from exc
-        same_size = row is not None and row.kind != Kind.DIRECTORY and row.size == facts.st_size
+    def _enter(self, steps: Iterator[Step], path: bytes, row: Row | None) -> Iterator[Change]:
+        if row is not None and row.kind == Kind.DIRECTORY:
+            below = self._known.of(row.id, path)
+        else:
+            below = {}
+            if row is not None:
+                yield Remove(path)
+        yield from self._folder(steps, path, below)
+
+    def _put(self, path: bytes, found: Found, row: Row | None) -> Change:
+        size = found.facts.size
+        same_size = row is not None and row.kind != Kind.DIRECTORY and row.size == size
         known = row.id if row is not None and same_size else None
-        name = entry.name
-
-        def open_content() -> BinaryIO:
-            try:
-                fd = os.open(name, _FILE_FLAGS, dir_fd=folder.fd)
-            except OSError as exc:
-                raise _cannot_read(path, exc) from exc
-            # Cast: what is missing of BinaryIO is what a publisher never calls.
-            return cast("BinaryIO", _StableFile(fd, facts, path, self._read))
-
         self._files += 1
-        self._bytes += facts.st_size
-        return Put(path, Content(facts.st_size, facts.st_mtime_ns, open_content, known))
+        self._bytes += size
+        open_content: Callable[[], BinaryIO]
+        if found.data is None:
+            open_content = functools.partial(self._open_large, path, found.facts)
+        else:
+            open_content = functools.partial(self._open_whole, found.data)
+        return Put(path, Content(size, found.facts.mtime_ns, open_content, known))
+
+    def _open_whole(self, data: bytes) -> BinaryIO:
+        self._read(0)
+        return io.BytesIO(data)
+
+    def _open_large(self, path: bytes, facts: Facts) -> BinaryIO:
+        inside = path.removeprefix(self._target).removeprefix(b"/")
+        # Cast: what is missing of BinaryIO is what a publisher never calls.
+        return cast("BinaryIO", self._opener.open(inside, path, facts, self._read))
 
     def _read(self, remaining: int) -> None:
         # A large file may be read twice, but what is shown only grows.
         self._shown = max(self._shown, self._bytes - remaining)
         if self._progress is not None:
             self._progress(self._files, self._shown)
-
-
-class _Folder:
-    """An open folder of the source; closed when no content refers to it any more."""
-
-    def __init__(self, parent: _Folder | None, name: str | Path, path: bytes) -> None:
-        self.fd = -1
-        self._top = parent is None
-        self._path = path
-        try:
-            if parent is None:
-                # The source itself may be named by a link.
-                self.fd = os.open(name, _FOLDER_FLAGS & ~os.O_NOFOLLOW)
-            else:
-                self.fd = os.open(name, _FOLDER_FLAGS, dir_fd=parent.fd)
-        except OSError as exc:
-            raise _cannot_read(path, exc) from exc
-
-    def scan(self) -> list[os.DirEntry[str]]:
-        try:
-            with os.scandir(self.fd) as entries:
-                # A clone of the official client has its own store in the folder: no content.
-                return [entry for entry in entries if not self._top or entry.name != ".oxen"]
-        except OSError as exc:
-            raise _cannot_read(self._path, exc) from exc
-
-    def __del__(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-
-
-class _StableFile:
-    """A file that must be the same at the end of reading as when its folder was listed."""
-
-    def __init__(
-        self, fd: int, facts: os.stat_result, path: bytes, progress: Callable[[int], None]
-    ) -> None:
-        self._fd = fd
-        self._facts = facts
-        self._path = path
-        self._progress = progress
-        self._remaining = facts.st_size
-        try:
-            # First: a folder in its place could not even be opened as a file.
-            self._check()
-        except BaseException:
-            os.close(fd)
-            raise
-
-    def read(self, size: int) -> bytes:
-        try:
-            data = os.read(self._fd, size)
-        except OSError as exc:
-            raise _cannot_read(self._path, exc) from exc
-        self._remaining -= len(data)
-        self._progress(max(self._remaining, 0))
-        return data
-
-    def close(self) -> None:
-        try:
-            self._check()
-        finally:
-            os.close(self._fd)
-
-    def __enter__(self) -> _StableFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            os.close(self._fd)
-
-    def _check(self) -> None:
-        now = os.fstat(self._fd)
-        then = self._facts
-        if (now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns) != (
-            then.st_ino,
-            then.st_size,
-            then.st_mtime_ns,
-            then.st_ctime_ns,
-        ) or not stat.S_ISREG(now.st_mode):
-            raise SourceChanged(
-                f"{os.fsdecode(self._path)!r} changed while it was imported; nothing was "
-                "committed; import again when nobody writes to it"
-            )
-
-
-def _open_source(source: Path) -> _Folder:
-    try:
-        return _Folder(None, source, os.fsencode(source))
-    except SourceChanged as exc:
-        if isinstance(exc.__cause__, NotADirectoryError):
-            raise NotADirectory(f"{source} is not a folder; import takes folders") from exc
-        raise NotFound(f"no folder {source}") from exc
-
-
-def _cannot_read(path: bytes, exc: OSError) -> OxenfsError:
-    shown = repr(os.fsdecode(path))
-    if isinstance(exc, PermissionError):
-        return AccessDenied(f"no permission to read {shown}; nothing was committed")
-    if exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
-        return SourceChanged(
-            f"{shown} went away while it was imported; nothing was committed; "
-            "import again when nobody changes the folder"
-        )
-    return OxenfsError(f"cannot read {shown}: {exc.strerror}; nothing was committed")
-
-
-def _entries_below(folder: _Folder, path: bytes) -> Iterator[tuple[bytes, str | None]]:
-    """Yield each path below `folder`, and what is unsupported about it."""
-    prefix = path + b"/" if path else b""
-    for entry in folder.scan():
-        where = prefix + os.fsencode(entry.name)
-        reason = _unsupported(where, entry)
-        yield where, reason
-        if reason is None and entry.is_dir(follow_symlinks=False):
-            yield from _entries_below(_Folder(folder, entry.name, where), where)
-
-
-def _unsupported(path: bytes, entry: os.DirEntry[str]) -> str | None:
-    name = path.rpartition(b"/")[2]
-    if entry.is_symlink():
-        return "a symlink"
-    if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
-        return "a special file"
-    if entry.is_dir(follow_symlinks=False) and path.count(b"/") >= DEPTH_MAX:
-        return f"a folder below {DEPTH_MAX} others"
-    try:
-        check_name(name)
-    except Unsupported:
-        return "a name that is not UTF-8" if _not_utf8(name) else "a name that Oxen refuses"
-    return None
-
-
-def _not_utf8(name: bytes) -> bool:
-    try:
-        name.decode()
-    except UnicodeDecodeError:
-        return True
-    return False

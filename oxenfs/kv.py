@@ -8,6 +8,7 @@ What it adds to LMDB:
 - A file that lost its tail is made long enough again (with zeros) before it is mapped: touching
   a page behind the end of the file would kill the process with SIGBUS, zeros are found by the
   checks.
+- On a read-only file system it is opened for reading, without locks: nobody can write there.
 - One environment per path and process, shared by whoever opens it again: LMDB's locks break
   when one process opens a file twice.
 
@@ -73,7 +74,11 @@ class Environment:
         self._pid = os.getpid()
         with _opening(path):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            extend_to_last_page(path / "data.mdb")
+            readonly = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+            if readonly:
+                _refuse_cut_off(path / "data.mdb")
+            else:
+                extend_to_last_page(path / "data.mdb")
             self._env: Any = lmdb.open(
                 os.fspath(path),
                 map_size=MAP_BYTES,
@@ -82,6 +87,8 @@ class Environment:
                 mode=0o600,
                 sync=durable,
                 metasync=durable,
+                readonly=readonly,
+                lock=not readonly,
             )
             try:
                 self._env.reader_check()
@@ -122,6 +129,11 @@ class Environment:
         """
         with _translated(self.path), self._env.begin(write=True, buffers=True) as txn:
             yield Transaction(txn, self._tables, self.path)
+
+    def forget_dead_readers(self) -> None:
+        """Free what killed processes held for reading; it keeps old pages from being reused."""
+        with _translated(self.path):
+            self._env.reader_check()
 
     def close(self) -> None:
         """Let go of the environment; the last user closes it."""
@@ -192,6 +204,15 @@ class Transaction:
         for key, _ in self._from(table, prefix):
             yield key
 
+    def after(self, table: str, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the keys from `key` on and their values, in key order, to the table's end."""
+        with self._txn.cursor(db=self._tables[table]) as cursor:
+            found = cursor.set_range(key) if key else cursor.first()
+            while found:
+                here = bytes(cursor.key())
+                yield here, _unseal(memoryview(cursor.value()), table, here, self._path)
+                found = cursor.next()
+
     def _from(self, table: str, prefix: bytes) -> Iterator[tuple[bytes, memoryview]]:
         with self._txn.cursor(db=self._tables[table]) as cursor:
             found = cursor.set_range(prefix) if prefix else cursor.first()
@@ -248,19 +269,35 @@ def extend_to_last_page(data: Path) -> None:
     except FileNotFoundError:
         return
     try:
-        wanted = 0
-        page_bytes = 4096
-        for number in range(2):
-            meta = os.pread(fd, _META_BYTES, number * page_bytes)
-            if len(meta) < _META_BYTES or meta[16:20] != b"\xde\xc0\xef\xbe":
-                continue
-            (size,) = struct.unpack_from("<I", meta, 40)
-            last_page, _ = struct.unpack_from("<QQ", meta, 136)
-            if 512 <= size <= 65536 and last_page < MAP_BYTES // size:
-                page_bytes = size
-                wanted = max(wanted, (last_page + 1) * size)
+        wanted, page_bytes = _wanted_bytes(fd)
         if 0 < os.fstat(fd).st_size < wanted:
             os.posix_fallocate(fd, wanted - page_bytes, page_bytes)
+    finally:
+        os.close(fd)
+
+
+def _wanted_bytes(fd: int) -> tuple[int, int]:
+    """Return how long a data file should be at least, and the length of its pages."""
+    wanted = 0
+    page_bytes = 4096
+    for number in range(2):
+        meta = os.pread(fd, _META_BYTES, number * page_bytes)
+        if len(meta) < _META_BYTES or meta[16:20] != b"\xde\xc0\xef\xbe":
+            continue
+        (size,) = struct.unpack_from("<I", meta, 40)
+        last_page, _ = struct.unpack_from("<QQ", meta, 136)
+        if 512 <= size <= 65536 and last_page < MAP_BYTES // size:
+            page_bytes = size
+            wanted = max(wanted, (last_page + 1) * size)
+    return wanted, page_bytes
+
+
+def _refuse_cut_off(data: Path) -> None:
+    """Raise `IntegrityError` for a file that would have to be made longer, and cannot be."""
+    fd = os.open(data, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_size < _wanted_bytes(fd)[0]:
+            raise IntegrityError(f"the index in {data.parent} is cut off, on a read-only disk")
     finally:
         os.close(fd)
 
@@ -298,7 +335,9 @@ def _translate(exc: lmdb.Error, path: Path) -> OxenfsError:
         return IntegrityError(f"the index in {path} was made by another version ({exc})")
     if isinstance(exc, _DAMAGE):
         return IntegrityError(f"the index in {path} is damaged ({exc})")
-    if isinstance(exc, lmdb.LockError | lmdb.ReadonlyError):
+    if isinstance(exc, lmdb.ReadonlyError):
+        return AccessDenied(f"the index in {path} is on a read-only disk")
+    if isinstance(exc, lmdb.LockError):
         return AccessDenied(f"no permission for the index in {path} ({exc})")
     # A full disk shows here as "Input/output error" or ENOSPC, without an errno.
     return OxenfsError(f"the index in {path}: {exc}; is the disk full?")

@@ -18,6 +18,27 @@ _XDG = {
 _OURS = ("OXENFS_TOKEN_FILE", "OXENFS_TOKEN_HOST", "OXENFS_DEBUG", "OXENFS_EXEC_GUARD")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the long runs be longer."""
+    parser.addoption(
+        "--chaos-reads",
+        type=int,
+        default=100_000,
+        help="reads over a bad network (tests/chaos; default: 100000; the long run: 1000000)",
+    )
+    parser.addoption(
+        "--full-size",
+        action="store_true",
+        help="amounts as they are promised (5 GB, 200,000 files, 50 rounds), not small ones",
+    )
+
+
+@pytest.fixture(scope="session")
+def full_size(request: pytest.FixtureRequest) -> bool:
+    """Whether to take the promised amounts, which need minutes and gigabytes."""
+    return bool(request.config.getoption("--full-size"))
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home folder that every XDG place and the client's configuration are in.

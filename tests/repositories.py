@@ -42,14 +42,15 @@ def commit(
     author: Author = AUTHOR,
     remove: Iterable[bytes] = (),
     folders: Iterable[bytes] = (),
+    branch: str = "main",
 ) -> ObjectHash:
-    """Commit to `main` and return the new commit's id."""
+    """Commit to `branch` and return the new commit's id."""
     changes: list[Change] = [Put(path, content(data)) for path, data in files.items()]
     changes += [Remove(path) for path in remove]
     changes += [MakeDirectory(path) for path in folders]
     changes.sort(key=lambda change: tree_order(change.path))
-    base = remote.branch("main").commit
-    return remote.publish("main", base, changes, message, author).commit
+    base = remote.branch(branch).commit
+    return remote.publish(branch, base, changes, message, author).commit
 
 
 class Spy:

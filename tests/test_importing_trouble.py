@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from folders import fill, head_tree, take
@@ -124,17 +125,15 @@ def test_folders_nested_too_deeply_are_refused_by_name(remote: LocalRemote, sour
 @pytest.mark.parametrize("size", [10, 3 << 20])
 @pytest.mark.parametrize("harm", ["grow", "shrink", "rewrite", "vanish", "link", "fifo", "folder"])
 def test_a_file_that_changes_while_it_is_imported_is_told(
-    remote: LocalRemote, source: Path, harm: str, size: int
+    remote: LocalRemote, source: Path, harm: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(source, {b"a": b"1", b"file": bytes(size)})
     victim = source / "file"
     before = remote.branches()
     hurt: list[str] = []
+    really_open, really_read = os.open, os.read
 
-    def progress(files: int, done: int) -> None:
-        # While the file itself is read, or the one before it: then the folder is listed already.
-        if hurt or files != (2 if harm in ("grow", "shrink", "rewrite") else 1):
-            return
+    def do_harm() -> None:
         hurt.append(harm)
         if harm == "grow":
             with victim.open("ab") as file:
@@ -154,8 +153,23 @@ def test_a_file_that_changes_while_it_is_imported_is_told(
             elif harm == "folder":
                 victim.mkdir()
 
+    def opening(path: Any, *args: Any, **kwargs: Any) -> int:
+        # Between listing and opening.
+        at_file = os.fspath(path) in ("file", b"file")
+        if at_file and not hurt and harm in ("vanish", "link", "fifo", "folder"):
+            do_harm()
+        return really_open(path, *args, **kwargs)
+
+    def reading(fd: int, count: int) -> bytes:
+        data = really_read(fd, count)
+        if not hurt and len(data) > 1 and harm in ("grow", "shrink", "rewrite"):
+            do_harm()
+        return data
+
+    monkeypatch.setattr(os, "open", opening)
+    monkeypatch.setattr(os, "read", reading)
     with pytest.raises(SourceChanged, match=r"'file'.*nothing was committed"):
-        take(remote, source, progress=progress)
+        take(remote, source)
     assert hurt == [harm]
     assert remote.branches() == before
 

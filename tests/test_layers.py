@@ -1,6 +1,6 @@
 """Imports point down only, and each library has one owner. See docs/architecture.md.
 
-cli -> mount, server -> views -> overlay, video -> store -> remote -> kv, model, errors
+cli -> mount, server -> views -> overlay, frames -> store -> remote -> kv, model, errors
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ SOURCES = {"oxenfs": ROOT / "oxenfs", "oxenfs_cli": ROOT / "cli" / "oxenfs_cli"}
 FREE = {
     "oxenfs",
     "oxenfs.errors",
+    "oxenfs.failures",
     "oxenfs.model",
     "oxenfs.address",
     "oxenfs.config",
@@ -28,9 +29,9 @@ FREE = {
 LAYERS: list[set[str]] = [
     {"oxenfs.kv"},
     # History and import ask a remote, as the store does, and nobody below the CLI asks them.
-    {"oxenfs.remote", "oxenfs.samples"},
-    {"oxenfs.history", "oxenfs.importing", "oxenfs.store"},
-    {"oxenfs.overlay", "oxenfs.video"},
+    {"oxenfs.remote", "oxenfs.samples", "oxenfs.source"},
+    {"oxenfs.comparing", "oxenfs.history", "oxenfs.importing", "oxenfs.store"},
+    {"oxenfs.frames", "oxenfs.overlay"},
     {"oxenfs.views"},
     {"oxenfs.mount", "oxenfs.server"},
     {"oxenfs_cli"},
@@ -38,12 +39,12 @@ LAYERS: list[set[str]] = [
 """From the lowest to the highest. Those of one layer know nothing of each other."""
 
 OWNERS: dict[str, set[str]] = {
-    "av": {"oxenfs.video", "oxenfs.samples"},
+    "av": {"oxenfs.frames", "oxenfs.samples"},
     "blake3": {"oxenfs.remote", "oxenfs.store", "oxenfs.overlay"},
     "click": {"oxenfs_cli"},
     "lmdb": {"oxenfs.kv"},
     "msgpack": {"oxenfs.remote", "oxenfs.store", "oxenfs.overlay"},
-    "numpy": {"oxenfs.video", "oxenfs.samples", "oxenfs.store"},
+    "numpy": {"oxenfs.samples", "oxenfs.store"},
     "pyfuse3": {"oxenfs.mount"},
     "requests": {"oxenfs.remote.http"},
     "starlette": {"oxenfs.server"},
@@ -51,7 +52,7 @@ OWNERS: dict[str, set[str]] = {
     "uvicorn": {"oxenfs.server"},
     "anyio": {"oxenfs.server"},
     "tqdm": {"oxenfs_cli"},
-    "trio": {"oxenfs.mount", "oxenfs.store", "oxenfs.views", "oxenfs.video", "oxenfs.overlay"},
+    "trio": {"oxenfs.frames", "oxenfs.mount", "oxenfs.overlay", "oxenfs.store", "oxenfs.views"},
     "urllib3": {"oxenfs.remote.http"},
     "xxhash": {
         "oxenfs.history",

@@ -15,6 +15,7 @@ from oxenfs_cli.output import is_terminal, print_json, print_text, printable, si
 from oxenfs_cli.server_options import insecure
 
 if TYPE_CHECKING:
+    from oxenfs.model import Author
     from oxenfs.remote.base import Remote
 
 
@@ -45,7 +46,8 @@ def command(
 ) -> None:
     """Commit the files of the folder SRC to the branch in ADDRESS.
 
-    Adds and replaces files. A branch that does not exist yet starts at the default branch's head.
+    Adds and replaces files. A branch that does not exist yet starts at the default branch's head;
+    in a repository without any it becomes the first.
     The last word printed is the new commit's id.
     """
     from oxenfs.address import parse
@@ -61,8 +63,9 @@ def command(
     target = path_in_repository(to)
     remote = open_remote(wanted, insecure=insecure)
     try:
-        branch = _branch(remote, wanted.rev)
         author = committing()
+        _begin(remote, wanted.rev or "main", author)
+        branch = _branch(remote, wanted.rev)
         with _progress() as progress:
             published = import_tree(
                 remote,
@@ -92,6 +95,14 @@ def command(
     stored = f"{published.uploaded_files} new ({size_text(published.uploaded_bytes)})"
     changed = "1 file" if published.files == 1 else f"{published.files} files"
     print_text(f"{changed}, {stored}; {printable(published.branch)} is now at {commit}")
+
+
+def _begin(remote: Remote, branch: str, author: Author) -> None:
+    """Give a repository that has none its first branch: servers make empty ones."""
+    from oxenfs.remote.base import Beginning
+
+    if isinstance(remote, Beginning):
+        remote.begin(branch, author)
 
 
 def _branch(remote: Remote, rev: str | None) -> str:

@@ -10,12 +10,12 @@ import click
 
 from oxenfs.errors import UsageError
 from oxenfs_cli.output import print_text, printable
-from oxenfs_cli.server_options import OptionalSeconds, insecure, seconds
+from oxenfs_cli.server_options import FOLLOW, OptionalSeconds, insecure, seconds, size
 
 if TYPE_CHECKING:
     from oxenfs.mount.daemon import Started
     from oxenfs.mount.served import Build
-    from oxenfs.views.stack import Plan
+    from oxenfs.views.plan import Plan
 
 
 @click.command(name="mount", cls=OptionalSeconds)
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--cache-dir",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where trees are kept between mounts (default: $XDG_CACHE_HOME/oxenfs).",
+    help="Where trees and bytes are kept between mounts (default: $XDG_CACHE_HOME/oxenfs).",
 )
 @click.option(
     "--timeout",
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     help="How long a server may be silent before a read fails (default: 30s).",
 )
 @click.option(
+    "--revisions",
+    is_flag=True,
+    help="Show all branches and commits, as branches/NAME/ and commits/ID/.",
+)
+@click.option("--frames", metavar="SPEC", help="Show the frames of videos instead of the files.")
+@click.option(
     "--follow",
     "follow_s",
     metavar="[SECONDS]",
@@ -43,6 +49,20 @@ if TYPE_CHECKING:
     help="Move with the branch; ask every SECONDS where it is (default: 10).",
 )
 @insecure
+@click.option(
+    "--cache-size",
+    "cache_bytes",
+    metavar="SIZE",
+    callback=size,
+    help="How much of what was read is kept on disk, such as 20G; the limit of the whole cache "
+    "folder from now on (default: as it was, 20G at first).",
+)
+@click.option(
+    "--verify",
+    type=click.Choice(["full"]),
+    help="full: hand out no byte of a large file before all of it came and was checked.",
+)
+@click.option("--offline", is_flag=True, help="Ask no server: show what is in the cache.")
 @click.option(
     "--allow-other",
     is_flag=True,
@@ -66,8 +86,13 @@ def command(
     directory: Path,
     cache_dir: Path | None,
     timeout_s: float,
+    revisions: bool,
+    frames: str | None,
     follow_s: float | None,
     insecure: bool,
+    cache_bytes: int | None,
+    verify: str | None,
+    offline: bool,
     allow_other: bool,
     foreground: bool,
     overlay: bool,
@@ -82,14 +107,18 @@ def command(
     from oxenfs.address import parse
     from oxenfs.mount import daemon, mountinfo
     from oxenfs.mount.served import Options
-    from oxenfs.views.stack import Plan
+    from oxenfs.views.plan import Plan
 
     # Absolute from here on: the process that serves has `/` as its current folder.
     cache = cache_dir.expanduser().absolute() if cache_dir else places.cache_dir()
+    if frames is not None:
+        _check_spec(frames)
     changes = None
     if overlay or overlay_of is not None:
-        from oxenfs.overlay.opening import OverlayPlan
+        from oxenfs.overlay.plan import OverlayPlan
 
+        if frames is not None or revisions:
+            raise UsageError("--frames and --revisions show what cannot be changed: no --overlay")
         if follow_s is not None:
             raise UsageError("--follow moves a read-only mount; with an overlay: oxenfs pull")
         moved_from = None if overlay_of is None else mountinfo.real_path(overlay_of)
@@ -99,8 +128,18 @@ def command(
         cache_dir=cache,
         insecure=insecure,
         timeout_s=timeout_s,
+        revisions=revisions,
+        frames=frames,
+        cache_bytes=cache_bytes,
+        verify_full=verify == "full",
+        offline=offline,
         overlay=changes,
     )
+    if revisions:
+        if plan.address.rev is not None:
+            raise UsageError(f"with --revisions all are shown: leave out @{plan.address.rev}")
+        # Branches move; what is below a commit does not.
+        follow_s = float(FOLLOW) if follow_s is None else follow_s
     build = _builder(plan, follow_s)
     options = Options(allow_other=allow_other, writable=changes is not None)
     if foreground:
@@ -109,10 +148,22 @@ def command(
         _print(daemon.start(directory, build, options), verbose)
 
 
+def _check_spec(text: str) -> None:
+    from oxenfs.errors import NotFound
+    from oxenfs.frames.spec import parse
+
+    try:
+        parse(text)
+    except NotFound as exc:
+        raise UsageError(str(exc)) from exc
+
+
 def _builder(plan: Plan, follow_s: float | None) -> Build:
     from oxenfs.mount.served import Served
 
     def build() -> Served:
+        from oxenfs.mount.data_commands import data_commands
+        from oxenfs.mount.frames import frame_commands
         from oxenfs.mount.moving import Mover
         from oxenfs.mount.operations import Operations, Usage
         from oxenfs.views import stack
@@ -126,9 +177,14 @@ def _builder(plan: Plan, follow_s: float | None) -> Build:
         operations = Operations(built.root, usage)
         mover = Mover(built, operations)
         operations.run_beside(built.background)
-        if follow_s is not None:
+        if follow_s is not None and not plan.offline:
             operations.run_beside(partial(mover.follow, follow_s))
-        return Served(operations, built.facts, built.close, mover.commands(), mover.shown)
+        commands = {
+            **mover.commands(),
+            **data_commands(built.supply, lambda: operations.inodes.root),
+            **frame_commands(lambda: built.videos(operations.inodes.root)),
+        }
+        return Served(operations, built.facts, built.close, commands, mover.shown)
 
     return build
 
@@ -140,9 +196,8 @@ def _print(started: Started, verbose: bool) -> None:
     what = started.repo if revision is None else f"{started.repo}@{revision}"
     commit = f" (commit {started.commit[:10]})"
     print_text(f"mounted {printable(what)}{commit} on {printable(started.dir)}")
-    if started.behind:
-        commits = "1 commit" if started.behind == 1 else f"{started.behind} commits"
-        print_text(f"{commits} behind; oxenfs pull")
+    if started.note is not None:
+        print_text(printable(started.note))
     if verbose:
         print_text(f"process {started.pid}, log {printable(started.log)}")
     sys.stdout.flush()

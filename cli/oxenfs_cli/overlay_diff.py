@@ -1,4 +1,4 @@
-"""`oxenfs diff`: what the changes in a mount are, line by line where that is possible."""
+"""`oxenfs diff` without two commits: what the changes in a mount are, line by line."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import click
 
 from oxenfs_cli.output import is_terminal, print_text, printable, size_text
 
@@ -21,13 +19,8 @@ _TEXT_BYTES_MAX = 8 << 20
 _COLOURS = {"+": "32", "-": "31", "@": "36"}
 
 
-@click.command(name="diff")
-@click.argument("words", metavar="[DIR] [A..B] [PATH]...", nargs=-1)
-@click.option(
-    "-C", "directory", metavar="DIR", type=click.Path(path_type=Path), help="A folder in the mount."
-)
-def command(words: tuple[str, ...], directory: Path | None) -> None:
-    """Show the changes in the mount at DIR: of text line by line, of the rest the sizes."""
+def show_changes(words: tuple[str, ...], directory: Path | None) -> None:
+    """Print the changes in the mount that `words` are about: of text line by line."""
     from oxenfs_cli.overlays import changes_of, overlay_mount
 
     found = overlay_mount(words, directory)

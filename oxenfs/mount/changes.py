@@ -7,20 +7,19 @@ there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import trio
 
-from oxenfs.errors import NotFound, OxenfsError
+from oxenfs.errors import NotFound
 from oxenfs.mount.inodes import ROOT, DirectoryChange, Inode, Inodes
 from oxenfs.store.columns import Listing
 from oxenfs.store.difference import Step, steps_between
 from oxenfs.views.base import Directory, Node
+from oxenfs.views.together import together
 
-# Listings that have to be fetched are fetched at once; the remote has limits of its own.
-_AT_ONCE = 64
 # From so many rows on a comparison is noticed by whoever reads meanwhile.
 _ROWS_IN_THREAD = 20_000
 
@@ -76,6 +75,8 @@ class Changes:
 
     async def _compare(self, pair: _Pair) -> None:
         inode, old, new = pair
+        if old.by_name and new.by_name:
+            return  # all its children are hidden ones
         before, after = await old.listing(), await new.listing()
         keeps = old.rows_tell_content and new.rows_tell_content
         steps = await _steps(before, after)
@@ -93,14 +94,15 @@ class Changes:
                 else:
                     # Not by name: a process in it would lose its way.
                     child = numbers.inode(was)
-                    self.touched.append(child)
-                    self._add(child, old.child(before, was), new.child(after, now))
+                    differs = self._add(child, old.child(before, was), new.child(after, now))
+                    if differs or not step.same:
+                        self.touched.append(child)
 
     async def _compare_hidden(
         self, parent: Inode, new: Directory, inode: Inode, name: bytes, old: Node
     ) -> None:
         found: Node | None = None
-        if (await new.listing()).find(name) < 0:
+        if new.by_name or (await new.listing()).find(name) < 0:
             try:
                 found = await new.unlisted(name)
             except NotFound:
@@ -115,9 +117,11 @@ class Changes:
             self.hidden[inode] = None
             self.names.append((parent, name))
 
-    def _add(self, inode: Inode, old: Node, new: Node) -> None:
-        if isinstance(old, Directory) and isinstance(new, Directory) and old.key != new.key:
-            self._waiting.append(_Pair(inode, old, new))
+    def _add(self, inode: Inode, old: Node, new: Node) -> bool:
+        if old.key == new.key or not isinstance(old, Directory) or not isinstance(new, Directory):
+            return False
+        self._waiting.append(_Pair(inode, old, new))
+        return True
 
 
 async def find_changes(inodes: Inodes, root: Directory) -> Changes:
@@ -130,30 +134,8 @@ async def find_changes(inodes: Inodes, root: Directory) -> Changes:
     """
     changes = Changes(inodes, root)
     while jobs := changes.due():
-        for start in range(0, len(jobs), _AT_ONCE):
-            await _all(jobs[start : start + _AT_ONCE])
+        await together(jobs)
     return changes
-
-
-async def _all(jobs: Sequence[_Job]) -> None:
-    """Run jobs at once; raise the first failure, not a group of them."""
-    if len(jobs) == 1:
-        await jobs[0]()
-        return
-    failures: list[OxenfsError] = []
-
-    async def one(job: _Job) -> None:
-        try:
-            await job()
-        except OxenfsError as exc:
-            failures.append(exc)
-            nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        for job in jobs:
-            nursery.start_soon(one, job)
-    if failures:
-        raise failures[0]
 
 
 async def _steps(before: Listing, after: Listing) -> list[Step]:

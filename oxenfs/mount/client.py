@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from oxenfs import failures
 from oxenfs.errors import MountError
-from oxenfs.mount import failures
 from oxenfs.mount.registry import Entry
 
 SOCKET = "control"

@@ -16,8 +16,8 @@ from typing import Any
 
 import trio
 
+from oxenfs import failures
 from oxenfs.errors import AccessDenied, MountError, OxenfsError, UsageError
-from oxenfs.mount import failures
 from oxenfs.mount.client import LINE_BYTES_MAX, SOCKET
 
 _log = logging.getLogger(__name__)

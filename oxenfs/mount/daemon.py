@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from oxenfs import failures
 from oxenfs.errors import MountError, OxenfsError
 from oxenfs.model import hash_text
-from oxenfs.mount import failures, logfile, mountinfo, mountpoint, registry
+from oxenfs.mount import logfile, mountinfo, mountpoint, registry
 from oxenfs.mount.served import Build, Options
 
 _log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Started:
         commit: its id.
         pid: of the process that serves it.
         log: where that process logs to.
-        behind: how many commits an overlay's base is behind its branch.
+        note: a sentence for whoever mounts, None if there is nothing to say.
     """
 
     dir: str
@@ -48,7 +49,7 @@ class Started:
     commit: str
     pid: int
     log: str
-    behind: int = 0
+    note: str | None = None
 
 
 def start(path: str | os.PathLike[str], build: Build, options: Options) -> Started:
@@ -135,7 +136,7 @@ def _serve(
             commit=hash_text(facts.commit.id),
             pid=os.getpid(),
             log=str(log),
-            behind=facts.behind,
+            note=facts.note,
         )
         serve(served, claim, options, log=log, on_ready=lambda: on_ready(started))
 

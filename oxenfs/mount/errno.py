@@ -6,6 +6,7 @@ import errno
 
 from oxenfs.errors import (
     AccessDenied,
+    DecodeError,
     DiskError,
     Exists,
     IntegrityError,
@@ -21,6 +22,7 @@ from oxenfs.errors import (
     StaleRevision,
     Unsupported,
     UpperFull,
+    VideoError,
 )
 from oxenfs.mount.handles import UnknownHandle
 
@@ -40,6 +42,9 @@ ERRNO: dict[type[BaseException], int] = {
     RemoteUnavailable: errno.EIO,
     # Wrong bytes are never returned.
     IntegrityError: errno.EIO,
+    # A frame file is there, its picture cannot be made.
+    VideoError: errno.EIO,
+    DecodeError: errno.EIO,
     StaleRevision: errno.ESTALE,
     Unsupported: errno.ENOTSUP,
     UnknownHandle: errno.EBADF,

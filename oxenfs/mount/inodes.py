@@ -25,7 +25,7 @@ from typing import NamedTuple, TypeAlias
 from oxenfs.errors import NotADirectory, NotFound, OxenfsError, StaleRevision
 from oxenfs.mount.numbers import Numbering, Numbers
 from oxenfs.store.columns import Listing
-from oxenfs.store.difference import Step
+from oxenfs.store.difference import Step, steps_between
 from oxenfs.views.base import Directory, File, Node
 
 Inode: TypeAlias = int  # pyfuse3 has plain numbers
@@ -84,6 +84,8 @@ class Inodes:
         self._unlisted: dict[Inode, tuple[Inode, bytes, Node | None]] = {}
         self._unlisted_inode: dict[tuple[Inode, object], Inode] = {}
         self._unlisted_in: dict[Inode, list[Inode]] = {}
+        # Directories that may have files in common.
+        self._sharing: dict[Hashable, array[int]] = {}
         self._directories: OrderedDict[Inode, Directory] = OrderedDict()
         self._worlds: list[Directory] = [root]
         self._world_of: dict[Hashable, int] = {root.key: 0}
@@ -144,8 +146,75 @@ class Inodes:
                 if generation == self.generation:
                     raise
                 continue
+            if generation != self.generation:
+                continue
+            if directory.by_name:
+                return Looked(directory, listing, self._named(inode, directory, listing))
+            if directory.shares is not None and inode not in self._block_of:
+                await self._share(inode, directory.shares, listing)
             if generation == self.generation:
                 return Looked(directory, listing, self.children(inode, listing))
+
+    def _named(self, parent: Inode, directory: Directory, listing: Listing) -> Numbers:
+        """Return the numbers of a listing whose rows are looked up by name as well."""
+        building = Numbering()
+        for row in range(listing.count):
+            node = directory.child(listing, row)
+            building.add(self.unlisted(parent, listing.name(row), node))
+        return building.numbers()
+
+    async def _share(self, inode: Inode, share: Hashable, listing: Listing) -> None:
+        """Number a directory's rows; files as in others of the same share, where rows are equal.
+
+        Folders get numbers of their own.
+        """
+        generation = self.generation
+        siblings = self._sharing.setdefault(share, array("Q"))
+        numbers = array("Q", bytes(8 * listing.count))
+        # The rows that are still without a number.
+        left = [row for row in range(listing.count) if not listing.is_directory(row)]
+        for sibling in siblings:
+            if not left:
+                break
+            try:
+                found = await self._current(sibling)
+                if not isinstance(found, Directory):
+                    continue
+                theirs = await found.listing()
+            except OxenfsError:
+                continue  # that one cannot be read; this one can
+            if generation != self.generation or inode in self._block_of:
+                return
+            self._share_rows(numbers, listing, theirs, self.children(sibling, theirs))
+            left = [row for row in left if not numbers[row]]
+        if generation != self.generation or inode in self._block_of:
+            return  # a move meanwhile, or somebody else was quicker
+        self._number(inode, listing, numbers)
+        siblings.append(inode)
+
+    def _share_rows(
+        self, numbers: array[int], listing: Listing, theirs: Listing, given: Numbers
+    ) -> None:
+        for step in steps_between(theirs, listing, with_commits=True):
+            if step.same:
+                taken = given.between(step.old, step.old + step.length)
+                for row, number in enumerate(taken, step.new):
+                    if not numbers[row] and not listing.is_directory(row):
+                        numbers[row] = number
+
+    def _number(self, inode: Inode, listing: Listing, numbers: array[int]) -> None:
+        """Give the rows of a directory those numbers, and new ones where there is a 0."""
+        building = Numbering()
+        rows = array("I")
+        for row, number in enumerate(numbers):
+            if not number:
+                number = self._next + len(rows)
+                rows.append(row)
+            building.add(number)
+        self._block_of[inode] = self._add_block(inode, len(rows))
+        if len(rows) != listing.count:
+            self._rows[self._block_of[inode]] = rows
+            self._merged[inode] = building.numbers()
 
     async def node(self, inode: Inode) -> Node:
         """Return the node with that number.
@@ -341,9 +410,10 @@ class Inodes:
             names.append(name)
             later = {self._made_in[block] for _, block in chain[level + 1 :]}
             made = self._made_in[block]
+            always = at[made].by_name
             at = {
                 world: node
-                if world == made and isinstance(node, Directory)
+                if (world == made or always) and isinstance(node, Directory)
                 else await _folder(at[world], name)
                 for world in later
             }
@@ -352,7 +422,7 @@ class Inodes:
     async def _made(self, parent: Directory, inode: Inode, block: int) -> tuple[Node, bytes]:
         if inode in self._unlisted:
             _, name, found = self._unlisted[inode]
-            if found is None or self._made_in[block] != self._world:
+            if found is None or (self._made_in[block] != self._world and not parent.by_name):
                 found = await parent.unlisted(name)
             return found, name
         listing = await parent.listing()

@@ -34,12 +34,10 @@ from oxenfs.mount.operations import Operations, Usage
 from oxenfs.mount.served import Shown
 from oxenfs.remote.revision import Revision
 from oxenfs.views.base import Directory
-from oxenfs.views.stack import Facts, Stack
+from oxenfs.views.plan import Facts
+from oxenfs.views.stack import Stack
 
 log = logging.getLogger(__name__)
-
-FOLLOW_S = 10.0
-"""How often `--follow` asks where its branch is, unless told otherwise."""
 
 
 class Kernel(Protocol):
@@ -140,6 +138,8 @@ class Mover:
     async def checkout(self, rev: str | None, new_branch: str | None) -> Facts:
         """Move to `rev` (None: stay), as the branch `new_branch` if one is to be made there."""
         facts = self.shown.facts
+        if self._stack.revisions is not None:
+            raise UsageError("this mount shows all revisions at once, below branches/ and commits/")
         if rev is None:
             revision = Revision(facts.commit, facts.branch)
         else:
@@ -151,13 +151,15 @@ class Mover:
         return await self.move(revision, typed)
 
     async def pull(self) -> Facts:
-        """Move to where the branch is now.
+        """Move to where the branch is now, or all branches are.
 
         Raises:
             UsageError: a commit is mounted, not a branch.
             NotFound: the branch is gone; the mount stays.
         """
         facts = self.shown.facts
+        if self._stack.revisions is not None:
+            return await self._look_at_branches()
         if facts.branch is None:
             raise UsageError(
                 f"commit {hash_text(facts.commit.id)[:10]} is mounted, which never moves; "
@@ -167,6 +169,17 @@ class Mover:
         if revision.commit.id == facts.commit.id:
             return facts
         return await self.move(revision, facts.revision)
+
+    async def _look_at_branches(self) -> Facts:
+        async with self._turn:
+            old = self.shown.facts
+            view = await _ask(partial(self._stack.all_revisions))
+            if view.root.key != self._operations.inodes.root.key:
+                await self._stack.learn(old.commit, view)
+                facts = view.facts
+                await self.show(view.root, Usage(facts.size_bytes, facts.files), facts)
+                log.info("branches have moved")
+            return self.shown.facts
 
     async def follow(self, every_s: float) -> None:
         """Pull every so often, for ever. A failure is one line in the log until it works again."""

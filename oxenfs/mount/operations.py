@@ -8,6 +8,7 @@ the kernel; a reply is therefore made of one generation, with no await behind th
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import logging
@@ -160,13 +161,15 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         """Find a name in a directory."""
         while True:
-            directory, listing, numbers = await self.inodes.look(parent_inode)
-            row = listing.find(name)
-            if row >= 0:
-                return self._reply_row(numbers.inode(row), listing, row)
+            generation = self.inodes.generation
+            directory = await self.inodes.directory(parent_inode)
+            if not directory.by_name:
+                directory, listing, numbers = await self.inodes.look(parent_inode)
+                row = listing.find(name)
+                if row >= 0:
+                    return self._reply_row(numbers.inode(row), listing, row)
             if len(name) > NAME_BYTES_MAX:  # the kernel lets up to 1024 through
                 raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
-            generation = self.inodes.generation
             node = await directory.unlisted(name)
             attributes = await node.stat()
             if generation == self.inodes.generation:
@@ -201,6 +204,7 @@ class Operations(pyfuse3.Operations):
         if generation != self.inodes.generation:
             # Entries of before must not stay where the kernel looks names up from now on.
             entry.entry_timeout = entry.attr_timeout = 0
+        exact = listing.exact
         mixed = not (listing.all_files or listing.all_directories)
         self._set_kind(entry, directory=listing.all_directories)
         for start in range(start_id, listing.count, _ROWS_AT_ONCE):
@@ -223,6 +227,8 @@ class Operations(pyfuse3.Operations):
                 entry.st_mtime_ns = mtime
                 entry.st_ctime_ns = mtime
                 entry.st_atime_ns = mtime
+                if exact is not None:
+                    entry.attr_timeout = _FOREVER_S if exact[row - 1] else 0.0
                 if not reply(token, name, entry, row):
                     return
 
@@ -240,7 +246,11 @@ class Operations(pyfuse3.Operations):
         if not isinstance(node, File):
             raise IsADirectory(f"inode {inode} is a directory")
         reader = await node.open()
-        return pyfuse3.FileInfo(fh=self._files.add(OpenedFile(inode, reader)), keep_cache=True)
+        # Pages of a file stay for ever, unless its reader knows that they were wrong.
+        keep_cache = getattr(reader, "keep_cache", True)
+        return pyfuse3.FileInfo(
+            fh=self._files.add(OpenedFile(inode, reader)), keep_cache=keep_cache
+        )
 
     @guarded
     async def read(  # type: ignore[override]  # any buffer will do, bytes are not needed
@@ -269,8 +279,7 @@ class Operations(pyfuse3.Operations):
         if not name.startswith(b"user.oxen"):
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
         if name == ERROR_XATTR.encode():
-            # Without the tree: that may be what is damaged.
-            value = self._errors[inode].encode() if inode in self._errors else None
+            value = await self._error(inode)
         else:
             value = (await self._xattrs(inode)).get(os.fsdecode(name))
         if value is None:
@@ -293,6 +302,15 @@ class Operations(pyfuse3.Operations):
         facts.f_ffree = facts.f_favail = 0
         facts.f_namemax = NAME_BYTES_MAX
         return facts
+
+    async def _error(self, inode: Inode) -> bytes | None:
+        """Return what went wrong last, or what a node knows to be wrong with itself."""
+        if inode in self._errors:
+            # Without the tree: that may be what is damaged.
+            return self._errors[inode].encode()
+        with contextlib.suppress(OxenfsError):
+            return (await (await self.inodes.node(inode)).xattrs()).get(ERROR_XATTR)
+        return None
 
     async def _xattrs(self, inode: Inode) -> dict[str, bytes]:
         node = await self.inodes.node(inode)
@@ -328,6 +346,8 @@ class Operations(pyfuse3.Operations):
         entry = self._forever()
         self._set_kind(entry, directory=listing.is_directory(row))
         self._set_facts(entry, inode, listing.sizes[row], listing.mtimes[row])
+        if listing.exact is not None and not listing.exact[row]:
+            entry.attr_timeout = 0.0
         return entry
 
     def _forever(self) -> pyfuse3.EntryAttributes:

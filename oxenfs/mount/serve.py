@@ -26,7 +26,7 @@ from oxenfs.mount.registry import Claim
 from oxenfs.mount.served import Options, Served, address_of
 
 if TYPE_CHECKING:
-    from oxenfs.views.stack import Facts
+    from oxenfs.views.plan import Facts
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import trio
 
     from oxenfs.mount.control import Command
-    from oxenfs.views.stack import Facts
+    from oxenfs.views.plan import Facts
 
 
 class Servable(Protocol):

@@ -35,11 +35,13 @@ class Limits:
         members: files and folders.
         member_bytes: of one file.
         ratio: inflated to sent bytes, beyond the first 64 MiB. gzip reaches 1,032 at the most.
+        total_bytes: of all files; for who keeps them all.
     """
 
     members: int = 50_000_000
     member_bytes: int = 4 << 30
     ratio: int = 200
+    total_bytes: int = 1 << 62
 
 
 class Member(NamedTuple):
@@ -60,6 +62,7 @@ def read_members(pieces: Iterable[bytes], limits: Limits) -> Iterator[Member]:
     source = _Inflated(pieces, limits.ratio)
     long_name = None
     count = 0
+    total = 0
     while True:
         header = source.take(_BLOCK)
         if header == bytes(_BLOCK):
@@ -71,6 +74,9 @@ def read_members(pieces: Iterable[bytes], limits: Limits) -> Iterator[Member]:
         name, size, kind = _header(header)
         if size > (_LONG_NAME_BYTES_MAX if kind == b"L" else limits.member_bytes):
             raise IntegrityError(f"an archive member of {size} bytes")
+        total += size
+        if total > limits.total_bytes:
+            raise IntegrityError(f"an archive of more than {limits.total_bytes} bytes")
         content = source.take(size)
         source.take(-size % _BLOCK)
         if kind == b"L":

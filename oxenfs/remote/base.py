@@ -6,10 +6,11 @@ them in one. Errors are those of `oxenfs.errors`; a remote's libraries' exceptio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from oxenfs.errors import NotFound
 from oxenfs.model import Author, Branch, Change, Commit, Digest, ObjectHash, Published
 
 
@@ -24,6 +25,19 @@ class RawNode(NamedTuple):
     id: ObjectHash
     node: bytes
     children: bytes
+
+
+class BlobsMissing(NotFound):
+    """The server lacks some of the blobs that were asked for, and sends none.
+
+    Attributes:
+        hashes: of those that it lacks.
+    """
+
+    def __init__(self, message: str, hashes: frozenset[ObjectHash]) -> None:
+        """Say which blobs are missing."""
+        super().__init__(message)
+        self.hashes = hashes
 
 
 class DirectoryNodes(NamedTuple):
@@ -139,6 +153,79 @@ class Remote(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections; calls after it are errors."""
+
+
+class BlobSource(Protocol):
+    """Blobs of a remote that is elsewhere, as the store fetches them: one try each, no patience.
+
+    Every method may block and may be called from any thread.
+
+    Attributes:
+        host: the server, with its scheme: what is fetched from it is never shown for another one.
+        requests, received_bytes: how many were sent, and came back, headers included.
+    """
+
+    host: str
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent."""
+
+    @property
+    def received_bytes(self) -> int:
+        """How many bytes came, headers included."""
+
+    def batch(
+        self, blobs: Sequence[ObjectHash], timeout_s: float | None = None
+    ) -> Iterator[tuple[ObjectHash, bytes]]:
+        """Yield blobs of up to 16 MiB in this order as they arrive, each with its hash checked.
+
+        Args:
+            blobs: the hashes.
+            timeout_s: for connecting and for silence; None for the remote's own.
+
+        Raises:
+            NotFound: the server lacks one of them; `BlobsMissing` says which.
+            IntegrityError: other bytes, or another order, than asked for.
+        """
+
+    def range_into(
+        self,
+        place: BlobPlace,
+        offset: int,
+        views: Sequence[memoryview],
+        timeout_s: float | None = None,
+    ) -> Iterator[int]:
+        """Fill `views` with the file's bytes from `offset` on; yield the number of each when full.
+
+        The bytes are unchecked beyond their number. Errors as of `batch`.
+        """
+
+    def abort(self) -> None:
+        """Break all connections that are in use: whoever waits for an answer gets an error."""
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A remote whose blobs have to be fetched.
+
+    Attributes:
+        source: where from.
+    """
+
+    source: BlobSource
+
+
+@runtime_checkable
+class Beginning(Protocol):
+    """A remote that may have no branch yet, as a server makes repositories."""
+
+    def begin(self, branch: str, author: Author) -> None:
+        """Make `branch`, at an empty commit, if the repository has no branch at all.
+
+        Raises:
+            UsageError: not a name for a branch.
+        """
 
 
 class BlobLocation(NamedTuple):

@@ -88,12 +88,6 @@ def combined_hash(hash: ObjectHash, metadata_hash: ObjectHash | None) -> ObjectH
     return hash if metadata_hash is None else xxh3(little(hash), little(metadata_hash))
 
 
-def kind_of(data_type: str | bytes) -> Kind:
-    """Return the kind of a file by the data type in its node; unknown ones are binary."""
-    raw = data_type.encode("utf-8", "replace") if isinstance(data_type, str) else data_type
-    return Kind(KINDS.get(raw, Kind.BINARY))
-
-
 # Plain numbers by the bytes on the wire: whoever decodes a tree looks here a million times.
 KINDS = {kind.name.lower().encode(): int(kind) for kind in Kind if kind is not Kind.DIRECTORY}
 

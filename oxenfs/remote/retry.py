@@ -12,9 +12,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from oxenfs.errors import Busy, IntegrityError, RemoteUnavailable
+from oxenfs.errors import Busy, IntegrityError, OxenfsError, RemoteUnavailable
 from oxenfs.model import Author, Branch, Change, Commit, ObjectHash, Published
-from oxenfs.remote.base import BlobPlace, DirectoryNodes, RawNode, Remote, TreePlace
+from oxenfs.remote.base import (
+    Beginning,
+    BlobPlace,
+    BlobSource,
+    DirectoryNodes,
+    RawNode,
+    Remote,
+    TreePlace,
+)
+from oxenfs.remote.breaker import Breaker
 
 T = TypeVar("T")
 
@@ -46,15 +55,23 @@ class Retrying:
         patience: Patience | None = None,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
+        breaker: Breaker | None = None,
     ) -> None:
-        """Ask `inner`; `sleep` and `monotonic` are the clock's."""
+        """Ask `inner`, unless `breaker` is open; `sleep` and `monotonic` are the clock's."""
         self._inner = inner
         self._patience = patience or Patience()
         self._sleep = sleep
         self._monotonic = monotonic
         self.key = inner.key
         self.address = inner.address
+        self.breaker = breaker or Breaker(monotonic)
         self.retries = 0
+
+    @property
+    def source(self) -> BlobSource:
+        """Where blobs come from, if they have to be fetched: with one try each."""
+        source: BlobSource = self._inner.source  # type: ignore[attr-defined]
+        return source
 
     def branches(self) -> list[Branch]:
         """Return all branches, sorted by name."""
@@ -117,11 +134,34 @@ class Retrying:
         """Make a branch at `commit`; not repeated."""
         self._inner.make_branch(name, commit)
 
+    def begin(self, branch: str, author: Author) -> None:
+        """Make the first branch, if the remote can; not repeated."""
+        if isinstance(self._inner, Beginning):
+            self._inner.begin(branch, author)
+
     def close(self) -> None:
         """Let go of connections."""
         self._inner.close()
 
     def _again(self, call: Callable[[], T]) -> T:
+        if not self.breaker.may_ask():
+            raise self.breaker.refusal()
+        started = self._monotonic()
+        try:
+            found = self._insist(call)
+        except RemoteUnavailable as exc:
+            if isinstance(exc, Busy):
+                self.breaker.answered()
+            else:
+                self.breaker.missed(started, str(exc))
+            raise
+        except OxenfsError:
+            self.breaker.answered()
+            raise
+        self.breaker.answered()
+        return found
+
+    def _insist(self, call: Callable[[], T]) -> T:
         started = self._monotonic()
         pause = self._patience.first_wait_s
         left = self._patience.tries

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgpack
 
 from oxenfs.errors import IntegrityError, NotADirectory, NotFound
 from oxenfs.model import NAME_BYTES_MAX, Kind, ObjectHash, hash_text
-from oxenfs.remote.base import DirectoryNodes, Remote, TreePlace
+from oxenfs.remote.base import DirectoryNodes, RawNode, Remote, TreePlace
 from oxenfs.remote.describe import KINDS
-from oxenfs.remote.wire import DIRECTORY, LENGTH_MAX, VERSION, VNODE
+from oxenfs.remote.wire import (
+    DIRECTORY,
+    LENGTH_MAX,
+    VERSION,
+    VNODE,
+    Child,
+    FilePayload,
+    children_with,
+    decode_payload,
+)
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +29,10 @@ _VERSION = VERSION.encode()
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, OverflowError, msgpack.UnpackException)
 _SIZE_MAX = 1 << 63
 _BINARY = int(Kind.BINARY)
+# As `oxenfs.model.check_name` has them for what is written.
+_CLIENT_NAMES = (b".oxen", b"oxen~1")
+_HEADER_BYTES = 21
+_CHILD_BYTES = 33
 
 
 class Row(NamedTuple):
@@ -53,7 +67,8 @@ def rows_of(nodes: DirectoryNodes) -> list[Row]:
     """Return the entries of a directory, sorted by name.
 
     Names that no file system can show (empty, `.`, `..`, with a slash or NUL, longer than 255
-    bytes) are left out with a line in the log; of two entries with one name the smaller row stays.
+    bytes) are left out with a line in the log, and `.oxen`, which clients keep for themselves: what
+    they find there they take for their own. Of two entries with one name the smaller row stays.
     About 0.7 microseconds per entry: call it in a thread for large directories.
 
     Raises:
@@ -78,15 +93,56 @@ def rows_of(nodes: DirectoryNodes) -> list[Row]:
                 max_map_len=most,
             )
             unpacker.feed(vnode.children)
-            rows += _rows(unpacker)
-            if unpacker.tell() != len(vnode.children):
+            found = _rows(unpacker)
+            # msgpack counts what it has read of an entry that does not end: compare numbers, too.
+            if unpacker.tell() != len(vnode.children) or len(found) != _listed(vnode):
                 raise ValueError("a vnode ends within an entry")
+            rows += found
     except _DAMAGE as exc:
         raise IntegrityError(
             f"directory node {hash_text(id)} is damaged or of an unknown version: {exc!r}"
         ) from exc
     rows.sort()
     return rows if _names_are_fine(rows) else _without_bad_names(rows, id)
+
+
+def row_named(nodes: DirectoryNodes, name: bytes) -> Row | None:
+    """Return the entry called `name`, None if there is none; the others are not decoded.
+
+    Raises:
+        IntegrityError: an entry that may be it is damaged.
+    """
+    found: list[Row] = []
+    for child in _children_named(nodes, name):
+        try:
+            unpacker = msgpack.Unpacker(raw=True, use_list=False, strict_map_key=False)
+            unpacker.feed(child.payload)
+            found += _rows(unpacker)
+        except _DAMAGE as exc:
+            raise IntegrityError(
+                f"directory node {hash_text(nodes.directory.id)} is damaged: {exc!r}"
+            ) from exc
+    return min((row for row in found if row.name == name), default=None)
+
+
+def payload_of(nodes: DirectoryNodes, name: bytes) -> FilePayload:
+    """Return all that the tree says of the file called `name`; raise `IntegrityError`."""
+    for child in _children_named(nodes, name):
+        payload = decode_payload(child.type, child.payload)
+        if isinstance(payload, FilePayload) and payload.name.encode() == name:
+            return payload
+    raise IntegrityError(f"no file {name!r} in directory node {hash_text(nodes.directory.id)}")
+
+
+def _children_named(nodes: DirectoryNodes, name: bytes) -> Iterator[Child]:
+    """Yield the children in whose payload `name` stands as a text."""
+    written: bytes = msgpack.packb(
+        name.decode("utf-8", "surrogateescape"), unicode_errors="surrogateescape"
+    )
+    for vnode in nodes.vnodes:
+        if vnode.node[:1] != bytes([VNODE]):
+            raise IntegrityError("a child of a directory is not a vnode")
+        yield from children_with(vnode, written)
 
 
 def find_row(remote: Remote, commit: ObjectHash, path: bytes) -> Row | None:
@@ -102,9 +158,9 @@ def find_row(remote: Remote, commit: ObjectHash, path: bytes) -> Row | None:
     for name in [part for part in path.split(b"/") if part]:
         if row is not None and row.kind != Kind.DIRECTORY:
             raise NotADirectory(f"{_shown(walked)} is a file")
-        rows = rows_of(remote.directory(directory, TreePlace(commit, b"/".join(walked))))
+        nodes = remote.directory(directory, TreePlace(commit, b"/".join(walked)))
         walked.append(name)
-        row = next((row for row in rows if row.name == name), None)
+        row = row_named(nodes, name)
         if row is None:
             raise NotFound(f"no {_shown(walked)} in commit {hash_text(commit)}")
         directory = row.id
@@ -155,6 +211,12 @@ def _rows(unpacker: msgpack.Unpacker) -> list[Row]:
     return rows
 
 
+def _listed(vnode: RawNode) -> int:
+    """Return how many children a vnode's own bytes list."""
+    start = _HEADER_BYTES + int.from_bytes(vnode.node[17:_HEADER_BYTES], "little")
+    return max(0, len(vnode.node) - start) // _CHILD_BYTES
+
+
 def _undated(row: Row) -> Row:
     return row._replace(mtime_ns=0)
 
@@ -162,12 +224,15 @@ def _undated(row: Row) -> Row:
 def _names_are_fine(rows: list[Row]) -> bool:
     names = [row.name for row in rows]
     block = b"\0".join(names)
+    lowered = block.lower()
     return (
         b"/" not in block
         and block.count(b"\0") == max(len(names) - 1, 0)
         and max(map(len, names), default=1) <= NAME_BYTES_MAX
         and len(set(names)) == len(names)
         and not {b"", b".", b".."}.intersection(names)
+        # In one search of all: as a rule no name contains either.
+        and not any(name in lowered for name in _CLIENT_NAMES)
     )
 
 
@@ -176,6 +241,7 @@ def _without_bad_names(rows: list[Row], directory: ObjectHash) -> list[Row]:
     for row in rows:
         name = row.name
         bad = not name or name in (b".", b"..") or b"/" in name or b"\0" in name
+        bad = bad or name.lower() in _CLIENT_NAMES
         if bad or len(name) > NAME_BYTES_MAX:
             log.warning("directory %s: left out %.80r", hash_text(directory), name)
         elif kept and kept[-1].name == name:

@@ -11,6 +11,8 @@ Source: the node format of Oxen 0.25 to 0.65 (`V0_25_0`), seen in repositories o
 from __future__ import annotations
 
 import struct
+import threading
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -168,6 +170,90 @@ def children_of(raw: RawNode) -> Iterator[Child]:
         raise IntegrityError(f"node {hash_text(raw.id)} is damaged: {exc}") from exc
 
 
+def children_with(raw: RawNode, part: bytes) -> Iterator[Child]:
+    """Yield the children in whose payload `part` stands, without a look at the others.
+
+    Raises:
+        IntegrityError: as `children_of`.
+    """
+    count = child_count(raw)
+    at = raw.children.find(part)
+    while at >= 0:
+        # Payloads lie in the order of their rows, in every node that was ever seen.
+        after = bisect_right(range(count), at, key=lambda row: _child_offset(raw, row))
+        start = _child_offset(raw, after - 1) if after else 0
+        child = child_at(raw, after - 1) if after else None
+        if child is None or at >= start + len(child.payload):
+            yield from (child for child in children_of(raw) if part in child.payload)
+            return
+        if part in child.payload:
+            yield child
+        at = raw.children.find(part, start + len(child.payload))
+
+
+def child_count(raw: RawNode) -> int:
+    """Return how many children a node has; raise `IntegrityError` when it is damaged."""
+    try:
+        rows = _HEADER.size + _HEADER.unpack_from(raw.node)[2]
+    except struct.error as exc:
+        raise IntegrityError(f"node {hash_text(raw.id)} is damaged: {exc}") from exc
+    count, rest = divmod(len(raw.node) - rows, _ROW.size)
+    if count < 0 or rest:
+        raise IntegrityError(f"node {hash_text(raw.id)} is damaged: it is cut off")
+    return int(count)
+
+
+def child_at(raw: RawNode, number: int) -> Child:
+    """Return one child of a node, by its number; raise `IntegrityError` when it is damaged."""
+    if not 0 <= number < child_count(raw):
+        raise IntegrityError(f"node {hash_text(raw.id)} has no child {number}")
+    rows = _HEADER.size + _HEADER.unpack_from(raw.node)[2]
+    kind, child, offset, size = _ROW.unpack_from(raw.node, rows + number * _ROW.size)
+    payload = raw.children[offset : offset + size]
+    if len(payload) != size:
+        raise IntegrityError(f"node {hash_text(raw.id)} is damaged: a child lies outside")
+    return Child(kind, ObjectHash(int.from_bytes(child, "little")), payload)
+
+
+def find_child(vnode: RawNode, name: bytes) -> Child | None:
+    """Return the entry of a vnode called `name`, found by a search of its bytes.
+
+    None does not say that there is none: somebody else may write a name in another way.
+
+    Raises:
+        IntegrityError: the vnode is damaged.
+    """
+    count = child_count(vnode)
+    packed = msgpack.packb(name.decode())
+    for kind in (b"\xa4File", b"\xa3Dir"):
+        at = vnode.children.find(kind + packed)
+        while at >= 0:
+            # Payloads lie in the order of their rows.
+            after = bisect_right(range(count), at, key=lambda row: _child_offset(vnode, row))
+            child = child_at(vnode, after - 1)
+            if name_of(child.payload) == name:
+                return child
+            at = vnode.children.find(kind + packed, at + 1)
+    return None
+
+
+def name_of(payload: bytes) -> bytes:
+    """Return the name in the payload of a file or directory; raise `IntegrityError`."""
+    try:
+        fields = _fields(payload)
+        if fields[0] not in ("File", "Dir"):
+            raise ValueError(f"an entry of type {fields[0]!r:.40}")
+        return str(fields[1]).encode()
+    except (*_DAMAGE, msgpack.UnpackException) as exc:
+        raise IntegrityError(f"a Merkle node is damaged or of an unknown version: {exc!r}") from exc
+
+
+def _child_offset(raw: RawNode, number: int) -> int:
+    rows = _HEADER.size + _HEADER.unpack_from(raw.node)[2]
+    offset: int = _ROW.unpack_from(raw.node, rows + number * _ROW.size)[2]
+    return offset
+
+
 def encode_node(
     kind: int, id: ObjectHash, parent: ObjectHash | int, payload: bytes, children: Iterable[Child]
 ) -> RawNode:
@@ -240,8 +326,18 @@ def encode_payload(payload: Payload) -> bytes:
             payload.author.email,
             timestamp_fields(payload.timestamp_ns),
         ]
-    packed: bytes = msgpack.packb([{VERSION: fields}])
+    packed: bytes = _packing.packer.pack([{VERSION: fields}])
     return packed
+
+
+class _Packing(threading.local):
+    """A packer per thread: one per payload would allocate and free a buffer of 1 MiB each time."""
+
+    def __init__(self) -> None:
+        self.packer = msgpack.Packer()
+
+
+_packing = _Packing()
 
 
 def _fields(raw: bytes) -> list[Any]:

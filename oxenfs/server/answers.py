@@ -106,7 +106,9 @@ def error(exc: OxenfsError) -> Response:
         return plain_error(422, "NoChanges")
     if isinstance(exc, Conflict):
         return error(Refusal(409, "conflict", "Conflict", str(exc)))
-    if isinstance(exc, NotFound | IsADirectory | NotADirectory):
+    if isinstance(exc, NotFound):
+        return plain_error(404, "resource_not_found", str(exc))
+    if isinstance(exc, IsADirectory | NotADirectory):
         return error(Refusal(404, "resource_not_found", "Resource not found", str(exc)))
     if isinstance(exc, UsageError | Unsupported | SourceChanged):
         return error(Refusal(400, "bad_request", "Bad Request", str(exc)))

@@ -13,8 +13,10 @@ from oxenfs.model import Commit, ObjectHash, parse_hash
 from oxenfs.remote.archive import Limits, read_members, write_members
 from oxenfs.remote.local.advance import check, unlisted
 from oxenfs.remote.local.dir_hashes import keep, members_of
-from oxenfs.remote.local.ranges import commits_between, row_at
+from oxenfs.remote.local.lookup import entry_at
+from oxenfs.remote.local.ranges import commits_between
 from oxenfs.remote.local.repository import LocalRemote
+from oxenfs.remote.wire import FilePayload
 from oxenfs.server import answers
 from oxenfs.server.answers import Refusal, page, streamed
 from oxenfs.server.endpoint import Call
@@ -184,10 +186,10 @@ def _path_history(call: Call, head: ObjectHash, path: bytes, number: int, size: 
 def _changes_of(remote: LocalRemote, head: ObjectHash, path: bytes) -> Iterator[Commit]:
     def at(commit: ObjectHash) -> ObjectHash | None:
         try:
-            row = row_at(remote, commit, path)
+            entry = entry_at(remote, commit, path)
         except NotFound:
             return None
-        return None if row is None else row.id
+        return entry.hash if isinstance(entry, FilePayload) else entry.id
 
     for commit in remote.history(head):
         now = at(commit.id)

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from oxenfs.errors import Conflict, NotFound, UsageError
 from oxenfs.model import Author, ObjectHash, tree_order
-from oxenfs.remote.local.ranges import row_at
+from oxenfs.remote.local.lookup import entry_at
 from oxenfs.remote.local.receive import Receiver
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.remote.local.spool import Op, Record
@@ -105,7 +105,7 @@ def _commit(
 
 def _exists(remote: LocalRemote, commit: ObjectHash, path: bytes) -> bool:
     try:
-        row_at(remote, commit, path)
+        entry_at(remote, commit, path)
     except NotFound:
         return False
     return True

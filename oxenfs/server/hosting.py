@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oxenfs.errors import Busy, NotFound, OxenfsError
+from oxenfs.remote.local.lookup import Pages
 from oxenfs.remote.local.repository import LocalRemote, create_empty, open_repository
 from oxenfs.server.answers import Refusal
 from oxenfs.server.uploads import Uploads
@@ -53,11 +54,16 @@ class Hosted:
 
 
 class Hosting:
-    """All repositories of a server. Safe to use from several threads."""
+    """All repositories of a server. Safe to use from several threads.
+
+    Attributes:
+        pages: the order of directories that were listed.
+    """
 
     def __init__(self, root: Path) -> None:
         """Serve what is below `root`."""
         self._root = root
+        self.pages = Pages()
         self._lock = threading.Condition()
         self._open: OrderedDict[tuple[str, str], Hosted] = OrderedDict()
         self._leaving: dict[tuple[str, str], Hosted] = {}

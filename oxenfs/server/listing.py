@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from starlette.responses import Response
 
 from oxenfs.errors import NotFound
-from oxenfs.model import ObjectHash
-from oxenfs.remote.base import TreePlace
-from oxenfs.remote.local.ranges import row_at
+from oxenfs.remote.local.lookup import Entry, children_at, entry_at
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.wire import (
-    DirectoryPayload,
-    FilePayload,
-    children_of,
-    decode_node,
-    decode_payload,
-)
+from oxenfs.remote.local.workspaces import Workspace
+from oxenfs.remote.wire import DirectoryPayload
 from oxenfs.server import answers
 from oxenfs.server.answers import Refusal, page
 from oxenfs.server.endpoint import Call
+from oxenfs.server.pending import ADDED, change_at, changes_in, staged_at
 from oxenfs.server.revisions import Resource, resolve
 from oxenfs.server.shapes import Entries, resource_json, type_counts
-
-Payload = FilePayload | DirectoryPayload
 
 
 def revisions(call: Call) -> Response:
@@ -34,7 +27,11 @@ def revisions(call: Call) -> Response:
 
 
 def directory(call: Call) -> Response:
-    """`GET R/dir/{resource}`: one page of a directory, directories first."""
+    """`GET R/dir/{resource}`: one page of a directory, directories first.
+
+    In a workspace entries tell what is staged for them. Files that are staged and not in the base
+    follow on the last page; they do not count.
+    """
     resource = resolved(call)
     payload = payload_at(call.remote, resource)
     if not isinstance(payload, DirectoryPayload):
@@ -42,22 +39,41 @@ def directory(call: Call) -> Response:
     number, size = call.paging()
     depth = call.number("depth", 0)
     entries = Entries(call.remote, resource)
-    children = children_at(call.remote, payload.id)
-    shown = children[(number - 1) * size : number * size]
+    start = (number - 1) * size
+    shown, total = call.hosting.pages.page(call.remote, payload.id, start, start + size)
+    listed = [_entry(call.remote, entries, item, resource.path, depth) for item in shown]
+    if resource.workspace is not None:
+        changes = changes_in(call.remote, resource.workspace, resource.path)
+        for entry in listed:
+            if entry["filename"] in changes:
+                entry["changes"] = _change(changes[entry["filename"]])
+        if start < max(total, 1) <= start + size:
+            listed += _added(call.remote, entries, resource.workspace, resource.path, changes)
     return answers.found(
         dir=entries.entry(payload, resource.path),
-        entries=[_entry(call.remote, entries, item, resource.path, depth) for item in shown],
+        entries=listed,
         resource={"path": resource.path.decode(), "version": resource.version},
         metadata={"dir": {"data_types": type_counts(payload)}},
-        **page(number, size, len(children)),
+        **page(number, size, total),
     )
 
 
 def meta(call: Call) -> Response:
     """`GET R/meta/{resource}`: the entry of a file or directory."""
     resource = resolved(call)
-    payload = payload_at(call.remote, resource)
-    return answers.found(entry=Entries(call.remote, resource).entry(payload, resource.path))
+    entries = Entries(call.remote, resource)
+    workspace, path = resource.workspace, resource.path
+    change = None if workspace is None else change_at(call.remote, workspace, path)
+    if change == ADDED and workspace is not None:
+        payload: Entry | None = staged_at(call.remote, workspace, path)
+    else:
+        payload = payload_at(call.remote, resource)
+    if payload is None:
+        raise absent(path)
+    entry = entries.entry(payload, path)
+    if change is not None:
+        entry["changes"] = _change(change)
+    return answers.found(entry=entry)
 
 
 def resolved(call: Call) -> Resource:
@@ -70,44 +86,12 @@ def resolved(call: Call) -> Resource:
         raise Refusal(404, "resource_not_found", "Path does not exist", detail) from exc
 
 
-def payload_at(remote: LocalRemote, resource: Resource) -> Payload:
+def payload_at(remote: LocalRemote, resource: Resource) -> Entry:
     """Return what a resource's path leads to; raise a `Refusal` if that is nothing."""
-    parent, _, name = resource.path.rpartition(b"/")
-    if not name:
-        payload = decode_node(remote.nodes.get(remote.root(resource.commit))).payload
-        assert isinstance(payload, DirectoryPayload)
-        return payload
     try:
-        row = row_at(remote, resource.commit, parent)
+        return entry_at(remote, resource.commit, resource.path)
     except NotFound as exc:
         raise absent(resource.path) from exc
-    folder = remote.root(resource.commit) if row is None else row.id
-    if row is not None and row.kind != 0:
-        raise absent(resource.path)
-    wanted = name.decode()
-    nodes = remote.directory(folder, TreePlace(resource.commit, parent))
-    for vnode in nodes.vnodes:
-        # A look at the bytes first: decoding every payload of a large directory takes a second.
-        if name not in vnode.children:
-            continue
-        for child in children_of(vnode):
-            if name in child.payload:
-                found = decode_payload(child.type, child.payload)
-                if isinstance(found, Payload) and found.name == wanted:
-                    return found
-    raise absent(resource.path)
-
-
-def children_at(remote: LocalRemote, directory: ObjectHash) -> list[Payload]:
-    """Return the entries of a directory: directories first, then by name."""
-    found: list[Payload] = []
-    for vnode in remote.nodes.directory(directory).vnodes:
-        for child in children_of(vnode):
-            payload = decode_payload(child.type, child.payload)
-            if isinstance(payload, Payload):
-                found.append(payload)
-    found.sort(key=lambda payload: (isinstance(payload, FilePayload), payload.name.encode()))
-    return found
 
 
 def absent(path: bytes) -> Refusal:
@@ -117,7 +101,7 @@ def absent(path: bytes) -> Refusal:
 
 
 def _entry(
-    remote: LocalRemote, entries: Entries, payload: Payload, parent: bytes, depth: int
+    remote: LocalRemote, entries: Entries, payload: Entry, parent: bytes, depth: int
 ) -> dict[str, Any]:
     name = payload.name.encode()
     path = parent + b"/" + name if parent else name
@@ -128,3 +112,21 @@ def _entry(
             for child in children_at(remote, payload.id)
         ]
     return entry
+
+
+def _added(
+    remote: LocalRemote,
+    entries: Entries,
+    workspace: Workspace,
+    folder: bytes,
+    changes: dict[str, str],
+) -> Iterator[dict[str, Any]]:
+    for name in sorted(name for name, change in changes.items() if change == ADDED):
+        path = folder + b"/" + name.encode() if folder else name.encode()
+        file = staged_at(remote, workspace, path)
+        if file is not None:
+            yield {**entries.entry(file, path), "changes": _change(ADDED)}
+
+
+def _change(change: str) -> dict[str, str]:
+    return {"status": change.capitalize()}

@@ -124,8 +124,8 @@ def file_entry(
     }
 
 
-def placeholder_entry(path: bytes, file: FilePayload | None) -> JSON:
-    """Return the entry of a change in a workspace: little more than its path."""
+def placeholder_entry(path: bytes) -> JSON:
+    """Return the entry of a change in a workspace: its path and nothing else, as the server's."""
     extension = path.rpartition(b"/")[2].rpartition(b".")[2].decode() if b"." in path else ""
     return {
         "filename": path.decode(),
@@ -134,8 +134,8 @@ def placeholder_entry(path: bytes, file: FilePayload | None) -> JSON:
         "latest_commit": None,
         "resource": None,
         "size": 0,
-        "data_type": "binary" if file is None else file.data_type,
-        "mime_type": "application/octet-stream" if file is None else file.mime_type,
+        "data_type": "binary",
+        "mime_type": "application/octet-stream",
         "extension": extension,
         "metadata": None,
         "is_queryable": None,

@@ -8,23 +8,22 @@ from typing import Any
 from starlette.responses import Response
 
 from oxenfs.errors import NotFound, UsageError
-from oxenfs.model import ObjectHash
 from oxenfs.remote.cursor import TreeCursor
-from oxenfs.remote.local.ranges import row_at
+from oxenfs.remote.local.lookup import entry_at, files_below
 from oxenfs.remote.local.receive import Receiver
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.remote.local.spool import Op, Record
 from oxenfs.remote.local.staged import Area
 from oxenfs.remote.local.workspaces import Workspace
-from oxenfs.remote.wire import DIRECTORY, FILE, DirectoryPayload
+from oxenfs.remote.wire import DIRECTORY, FILE, FilePayload
 from oxenfs.server import answers
 from oxenfs.server.answers import plain_error
 from oxenfs.server.bodies import TooLarge, inflated
 from oxenfs.server.changes import put_record
 from oxenfs.server.content import content, file_at
 from oxenfs.server.endpoint import Call
-from oxenfs.server.listing import children_at
 from oxenfs.server.multipart import Part, parts_of
+from oxenfs.server.pending import base_of, changes_of
 from oxenfs.server.revisions import Resource, path_of
 from oxenfs.server.shapes import placeholder_entry
 from oxenfs.server.versions import SMALL_BYTES_MAX
@@ -85,7 +84,7 @@ def remove(call: Call) -> Response:
     workspace = asked(call)
     failed = []
     paths = _paths(call.body.json())
-    cursor = _cursor(call.remote, workspace)
+    cursor = base_of(call.remote, workspace)
     with call.remote.meta.write() as txn:
         area = Area(txn, workspace.area_key)
         for text in paths:
@@ -131,7 +130,7 @@ def rename(call: Call) -> Response:
         raise UsageError("new_path is not right")
     if any(True for _ in _files_at(call.remote, workspace, new)):
         raise UsageError("new_path already exists in the repository")
-    cursor = _cursor(call.remote, workspace)
+    cursor = base_of(call.remote, workspace)
     with call.remote.meta.write() as txn:
         area = Area(txn, workspace.area_key)
         _remove(area, cursor, old)
@@ -156,15 +155,14 @@ def changes(call: Call) -> Response:
     """`GET R/workspaces/{workspace}/changes/{folder}`: what a commit would change."""
     workspace, folder = asked(call), path_of(call.word("path"))
     number, size = call.paging()
-    cursor = _cursor(call.remote, workspace)
+    cursor = base_of(call.remote, workspace)
     found: dict[str, list[dict[str, Any]]] = {"added": [], "modified": [], "removed": []}
     folders: dict[tuple[bytes, str], int] = {}
     with call.remote.meta.read() as txn:
         records = list(Area(txn, workspace.area_key).below(folder))
     for record in records:
-        for path, kind in _kinds(call.remote, cursor, record):
-            file = record.file
-            found[kind].append(placeholder_entry(path, file))
+        for path, kind in changes_of(call.remote, cursor, record):
+            found[kind].append(placeholder_entry(path))
             if kind != "modified":
                 parent = path.rpartition(b"/")[0]
                 key = (parent, "Added" if kind == "added" else "Removed")
@@ -184,26 +182,6 @@ def changes(call: Call) -> Response:
             **{f"{kind}_files": _page(entries, number, size) for kind, entries in found.items()},
         }
     )
-
-
-def _cursor(remote: LocalRemote, workspace: Workspace) -> TreeCursor:
-    return TreeCursor(remote.directory, workspace.commit, remote.root(workspace.commit))
-
-
-def _kinds(remote: LocalRemote, cursor: TreeCursor, record: Record) -> Iterable[tuple[bytes, str]]:
-    """Yield which files a record adds, modifies or removes, against the base."""
-    before = cursor.entry(record.path)
-    kind, id = before or (None, ObjectHash(0))
-    if record.op is Op.PUT and record.file is not None:
-        if kind != FILE:
-            yield record.path, "added"
-        elif id != record.file.hash:
-            yield record.path, "modified"
-    elif record.op is Op.REMOVE and kind == FILE:
-        yield record.path, "removed"
-    elif record.op is Op.REMOVE and kind == DIRECTORY:
-        for path, _ in _files_below(remote, id, record.path):
-            yield path, "removed"
 
 
 def _remove(area: Area, cursor: TreeCursor, path: bytes) -> bool:
@@ -239,34 +217,21 @@ def _files_at(
         staged[path] = own
     removed = [each.path for each in staged.values() if each.op is Op.REMOVE]
     try:
-        row = row_at(remote, workspace.commit, path)
+        there = entry_at(remote, workspace.commit, path)
     except NotFound:
-        base: Iterable[tuple[bytes, Record]] = ()
+        base: Iterable[tuple[bytes, FilePayload]] = ()
     else:
-        root = remote.root(workspace.commit) if row is None else row.id
-        if row is not None and row.kind != 0:
-            resource = Resource(workspace.commit, path, workspace.id)
-            base = [(path, Record(Op.PUT, path, file_at(remote, resource)))]
+        if isinstance(there, FilePayload):
+            base = [(path, there)]
         else:
-            base = _files_below(remote, root, path)
-    for each, record in base:
+            base = files_below(remote, there.id, path)
+    for each, file in base:
         gone = any(each == path or each.startswith(path + b"/") for path in removed)
         if each not in staged and not gone:
-            yield each, record
+            yield each, Record(Op.PUT, each, file)
     for record in staged.values():
         if record.op is Op.PUT:
             yield record.path, record
-
-
-def _files_below(
-    remote: LocalRemote, directory: ObjectHash, path: bytes
-) -> Iterable[tuple[bytes, Record]]:
-    for payload in children_at(remote, directory):
-        inner = path + b"/" + payload.name.encode() if path else payload.name.encode()
-        if isinstance(payload, DirectoryPayload):
-            yield from _files_below(remote, payload.id, inner)
-        else:
-            yield inner, Record(Op.PUT, inner, payload)
 
 
 def _page(entries: list[dict[str, Any]], number: int, size: int) -> dict[str, Any]:

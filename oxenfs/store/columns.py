@@ -46,6 +46,8 @@ class Listing:
         commit_rows: of each entry, the row in `commits` of the one that last changed it.
         names: the names block, each name followed by a NUL.
         all_files, all_directories: every entry is one; both are true for an empty directory.
+        exact: one byte per row, 0 where the size is a bound that may not be kept; None where all
+            sizes are what they are.
     """
 
     __slots__ = (
@@ -58,6 +60,7 @@ class Listing:
         "bytes",
         "commit_rows",
         "count",
+        "exact",
         "kinds",
         "mtimes",
         "names",
@@ -69,6 +72,7 @@ class Listing:
         """Lay views over `columns`; raise `IntegrityError` if they are not `columns_of`'s."""
         view = memoryview(columns)
         self.bytes = len(columns)
+        self.exact: memoryview[int] | None = None
         try:
             magic, count, slots, commits, flags, names = _HEADER.unpack_from(columns)
         except struct.error as exc:

@@ -21,6 +21,7 @@ from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.model import CHUNK_BYTES, ObjectHash, hash_text
 from oxenfs.remote.base import BlobFiles, BlobLocation, BlobPlace
 from oxenfs.remote.verify import check_chunks, chunk_range
+from oxenfs.store.siblings import Sibling
 
 # The kernel asks for up to 1 MiB; unaligned, that touches five chunks.
 _BUFFER_BYTES = 5 * CHUNK_BYTES
@@ -59,7 +60,11 @@ class DirectBlobs:
         self._nowait = getattr(os, "RWF_NOWAIT", 0)
 
     def open(
-        self, blob: ObjectHash, size: int, place: Callable[[], BlobPlace] | None = None
+        self,
+        blob: ObjectHash,
+        size: int,
+        place: Callable[[], BlobPlace] | None = None,
+        sibling: Callable[[], Sibling] | None = None,
     ) -> DirectReader:
         """Return a reader of `blob`; nothing is looked at before it reads.
 
@@ -67,6 +72,7 @@ class DirectBlobs:
             blob: the hash.
             size: what the tree says it has, in bytes.
             place: not needed: files are found by hash.
+            sibling: not needed: nothing has to be fetched ahead.
         """
         return DirectReader(self, blob, size)
 

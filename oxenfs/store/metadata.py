@@ -26,13 +26,14 @@ LISTING_BYTES_KEPT = 32 << 20
 _COMMITS_KEPT = 4096
 # A page of a server's list of commits. Whoever is further behind asks folder by folder.
 _COMMITS_BEHIND_MAX = 1000
+_USAGE = "usage:"
 
 
 class _Flight:
-    """A listing that is being made; whoever else wants it waits.
+    """A listing or a commit that is being fetched; whoever else wants it waits.
 
     Attributes:
-        failure: why it could not be made.
+        failure: why it could not be had.
     """
 
     __slots__ = ("done", "failure")
@@ -53,6 +54,8 @@ class Metadata:
         self._listing_bytes = 0
         self._building: dict[ObjectHash, _Flight] = {}
         self._commits: OrderedDict[ObjectHash, Commit] = OrderedDict()
+        self._asking: dict[ObjectHash, _Flight] = {}
+        self._roots: OrderedDict[ObjectHash, ObjectHash] = OrderedDict()
 
     async def listing(self, directory: ObjectHash, place: TreePlace) -> Listing:
         """Return the listing of the directory with that node id.
@@ -89,11 +92,35 @@ class Metadata:
             flight.done.set()
 
     async def commit(self, id: ObjectHash) -> Commit:
-        """Return a commit; raise `NotFound`."""
-        found = self._commits.get(id)
+        """Return a commit; raise `NotFound`. Asked for once however many want it."""
+        while (found := self._commits.get(id)) is None:
+            other = self._asking.get(id)
+            if other is not None:
+                await other.done.wait()
+                if other.failure is not None:
+                    raise other.failure
+                continue
+            flight = self._asking[id] = _Flight()
+            try:
+                found = await trio.to_thread.run_sync(self._remote.commit, id)
+                self._keep_commit(found)
+                return found
+            except Exception as exc:
+                flight.failure = exc
+                raise
+            finally:
+                del self._asking[id]
+                flight.done.set()
+        return found
+
+    async def root(self, commit: ObjectHash) -> ObjectHash:
+        """Return the id of the root directory of `commit`; raise `NotFound`."""
+        found = self._roots.get(commit)
         if found is None:
-            found = await trio.to_thread.run_sync(self._remote.commit, id)
-            self._keep_commit(found)
+            found = await trio.to_thread.run_sync(self._remote.root, commit)
+            self._roots[commit] = found
+            if len(self._roots) > _COMMITS_KEPT:
+                self._roots.popitem(last=False)
         return found
 
     async def learn(self, base: Commit, head: Commit, root: ObjectHash) -> None:
@@ -112,6 +139,15 @@ class Metadata:
             await trio.to_thread.run_sync(self._learn, base, head, root, abandon_on_cancel=True)
         except OxenfsError as exc:
             log.info("no difference of trees, so folder by folder: %s", exc)
+
+    def known_usage(self, root: ObjectHash) -> tuple[int, int] | None:
+        """Return size and number of files below a root directory, if they were remembered."""
+        value = self._records.recall(_USAGE + hash_text(root))
+        return None if value is None else (int(value[0]), int(value[1]))
+
+    def remember_usage(self, root: ObjectHash, size_bytes: int, files: int) -> None:
+        """Remember them."""
+        self._records.remember(_USAGE + hash_text(root), [size_bytes, files])
 
     def is_complete(self, commit: ObjectHash) -> bool:
         """Return whether all listings of a commit are kept."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import blake3
 
@@ -21,6 +23,10 @@ log = logging.getLogger(__name__)
 
 _LISTINGS = "listings"
 _COMPLETE = "complete"
+_WAITING_BYTES_MAX = 512 << 20
+_SEEN = "seen"
+_NAME_BYTES_MAX = 400
+_WAITING_BYTES_MAX = 512 << 20
 
 
 class ListingRecords:
@@ -51,6 +57,35 @@ class ListingRecords:
         """Note that all directories of a commit are kept."""
         self._write(_COMPLETE, self._key(commit), b"1")
 
+    def recall(self, name: str) -> Any:
+        """Return a JSON value that was remembered under `name`, None if there is none."""
+        try:
+            value = self._env.get(_SEEN, self._name(name))
+        except OxenfsError:
+            return None
+        return None if value is None else json.loads(value)
+
+    def remember(self, name: str, value: Any) -> None:
+        """Remember a JSON value, for when the remote cannot be asked."""
+        encoded = json.dumps(value).encode()
+        try:
+            if self._env.get(_SEEN, self._name(name)) == encoded:
+                return
+        except OxenfsError:
+            pass
+        self._write(_SEEN, self._name(name), encoded)
+
+    def recall_all(self, prefix: str) -> Iterator[tuple[str, Any]]:
+        """Yield what was remembered under names that begin with `prefix`, without the prefix."""
+        begin = self._name(prefix)
+        try:
+            with self._env.read() as txn:
+                found = list(txn.scan(_SEEN, begin))
+        except OxenfsError:
+            return
+        for key, value in found:
+            yield key[len(begin) :].decode(), json.loads(value)
+
     def close(self) -> None:
         """Let go of the database."""
         self._env.close()
@@ -62,6 +97,13 @@ class ListingRecords:
         except OxenfsError as exc:
             log.warning("a listing cannot be kept: %s", exc)
 
+    def _name(self, name: str) -> bytes:
+        encoded = name.encode()
+        # LMDB's longest key is 511 bytes.
+        if len(encoded) > _NAME_BYTES_MAX:
+            encoded = encoded[:_NAME_BYTES_MAX] + blake3.blake3(encoded).digest(length=16)
+        return self._prefix + encoded
+
     def _key(self, id: ObjectHash) -> bytes:
         return self._prefix + id.to_bytes(16, "big")
 
@@ -69,24 +111,35 @@ class ListingRecords:
 def complete_directories(nodes: Iterator[RawNode]) -> Iterator[DirectoryNodes]:
     """Yield each directory as soon as it and its vnodes have come, in whatever order.
 
-    Memory: directories and vnodes that wait for each other.
+    Memory: directories and vnodes that wait for each other, 512 MiB at the most.
+
+    Raises:
+        IntegrityError: too much waits for what does not come.
     """
     waiting: dict[ObjectHash, RawNode] = {}
     missing: dict[ObjectHash, int] = {}
     directory_of: dict[ObjectHash, ObjectHash] = {}
     vnodes: dict[ObjectHash, RawNode] = {}
 
+    waiting_bytes = 0
+
     def finished(directory: ObjectHash) -> DirectoryNodes:
+        nonlocal waiting_bytes
         node = waiting.pop(directory)
         del missing[directory]
-        ids = [child.hash for child in children_of(node)]
+        ids = _vnodes_of(node)
         for id in ids:
             directory_of.pop(id, None)
-        return DirectoryNodes(node, tuple(vnodes.pop(id) for id in ids))
+        found = DirectoryNodes(node, tuple(vnodes.pop(id) for id in ids))
+        waiting_bytes -= sum(map(_size, (node, *found.vnodes)))
+        return found
 
     for node in nodes:
+        waiting_bytes += _size(node)
+        if waiting_bytes > _WAITING_BYTES_MAX:
+            raise IntegrityError("a tree holds too many nodes that belong to no directory of it")
         if node.node[0] == DIRECTORY:
-            ids = [child.hash for child in children_of(node)]
+            ids = _vnodes_of(node)
             waiting[node.id] = node
             missing[node.id] = sum(id not in vnodes for id in ids)
             directory_of.update(dict.fromkeys(ids, node.id))
@@ -99,6 +152,15 @@ def complete_directories(nodes: Iterator[RawNode]) -> Iterator[DirectoryNodes]:
                 missing[owner] -= 1
                 if not missing[owner]:
                     yield finished(owner)
+
+
+def _vnodes_of(node: RawNode) -> list[ObjectHash]:
+    # Each once, whatever is listed: it is taken out when its directory is made.
+    return list(dict.fromkeys(child.hash for child in children_of(node)))
+
+
+def _size(node: RawNode) -> int:
+    return len(node.node) + len(node.children)
 
 
 def make_columns(nodes: DirectoryNodes, date_of: Callable[[ObjectHash], int]) -> bytes:
@@ -125,7 +187,7 @@ def with_dates(rows: list[Row], date_of: Callable[[ObjectHash], int]) -> list[Ro
 
 def _open_or_replace(path: Path) -> Environment:
     """Open the database; one that does not open is set aside, for it can be made again."""
-    tables = [_LISTINGS, _COMPLETE]
+    tables = [_LISTINGS, _COMPLETE, _SEEN]
     try:
         return open_environment(path, tables, durable=False)
     except IntegrityError as exc:

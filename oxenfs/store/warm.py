@@ -19,17 +19,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
 from oxenfs.address import parse
 from oxenfs.errors import OxenfsError
-from oxenfs.model import Kind, ObjectHash, hash_text, parse_hash
-from oxenfs.remote.base import BlobFiles, DirectoryNodes, Remote, TreePlace
+from oxenfs.model import Kind, ObjectHash, parse_hash
+from oxenfs.remote.base import BlobFiles, DirectoryNodes, Elsewhere, Remote, TreePlace
 from oxenfs.remote.open import open_remote
 from oxenfs.store.columns import Listing
 from oxenfs.store.metadata import commit_or_none
 from oxenfs.store.records import ListingRecords, complete_directories, make_columns
+from oxenfs.store.remembered import Remembering
 
 _PR_SET_PDEATHSIG = 1
 _NICE = 10
@@ -52,14 +54,23 @@ class Task:
     timeout_s: float
 
 
-async def warm_in_child(task: Task) -> None:
+class Done(NamedTuple):
+    """What the other process asked a server for."""
+
+    requests: int = 0
+    received_bytes: int = 0
+
+
+async def warm_in_child(task: Task) -> Done:
     """Let another process do `task`; returns when it has ended, however. Cancelling kills it."""
     text = json.dumps({name: getattr(task, name) for name in Task.__slots__})
     command = [sys.executable, "-m", "oxenfs.store.warm"]
-    with contextlib.suppress(OSError):
-        await trio.run_process(
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        ended = await trio.run_process(
             command, stdin=text.encode(), capture_stdout=True, capture_stderr=True, check=False
         )
+        return Done(*json.loads(ended.stdout))
+    return Done()
 
 
 def warm(remote: Remote, records: ListingRecords, commit: ObjectHash) -> int:
@@ -124,9 +135,13 @@ def main() -> None:
     task = Task(**json.load(sys.stdin))
     remote = open_remote(parse(task.address), insecure=task.insecure, timeout_s=task.timeout_s)
     records = ListingRecords(remote.key, Path(task.cache_dir))
-    commit = parse_hash(task.commit)
-    made = warm(remote, records, commit)
-    print(f"{made} listings of {hash_text(commit)}")
+    if isinstance(remote, Elsewhere):
+        remote = Remembering(remote, records)
+    try:
+        warm(remote, records, parse_hash(task.commit))
+    finally:
+        source = remote.source if isinstance(remote, Elsewhere) else None
+        print(json.dumps([source.requests, source.received_bytes] if source else [0, 0]))
 
 
 if __name__ == "__main__":

@@ -103,6 +103,19 @@ class Directory(Node):
         """
         return False
 
+    @property
+    def shares(self) -> Hashable | None:
+        """The same in directories whose files may be one: files of equal rows share an inode.
+
+        Equal rows of two such directories must be the same things. None: there is no other.
+        """
+        return None
+
+    @property
+    def by_name(self) -> bool:
+        """Whether children are looked up by `unlisted`, and the listing is only for show."""
+        return False
+
     @abc.abstractmethod
     async def listing(self) -> Listing:
         """Return the children, sorted by name, as immutable columns; the snapshot never changes."""

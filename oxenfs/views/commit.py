@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from oxenfs.errors import NotFound
+from oxenfs.errors import NotFound, RemoteUnavailable
 from oxenfs.model import Commit, Kind, ObjectHash, hash_text
 from oxenfs.remote.base import BlobPlace, TreePlace
 from oxenfs.store.columns import Listing
 from oxenfs.store.metadata import Metadata
+from oxenfs.store.siblings import Sibling
 from oxenfs.views.base import Attributes, Directory, File, Node, Reader
 
 # XATTR_SIZE_MAX of the kernel: a longer value could not be read at all.
@@ -21,17 +22,35 @@ _XATTR_BYTES_MAX = 65536
 class Blobs(Protocol):
     """Where a commit's files get their bytes from."""
 
-    def open(self, blob: ObjectHash, size: int, place: Callable[[], BlobPlace]) -> Reader:
-        """Return a reader of `blob`, which has `size` bytes; `place` says where a file has it."""
+    def open(
+        self,
+        blob: ObjectHash,
+        size: int,
+        place: Callable[[], BlobPlace],
+        sibling: Callable[[], Sibling] | None = None,
+    ) -> Reader:
+        """Return a reader of `blob`, which has `size` bytes.
+
+        Args:
+            blob: the hash.
+            size: in bytes.
+            place: says where a file has it.
+            sibling: says which files are beside that one, for reading ahead.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What all nodes of one commit share."""
+    """What all nodes of one commit share.
+
+    Attributes:
+        where: a name for this tree's place in a mount with several; None if it is the only one.
+    """
 
     commit: Commit
     metadata: Metadata
     blobs: Blobs
+    where: str | None = None
 
 
 class CommitDirectory(Directory):
@@ -50,9 +69,14 @@ class CommitDirectory(Directory):
         self._last_commit = last_commit
 
     @property
-    def key(self) -> tuple[bytes, ObjectHash]:
-        """The path and the node id."""
-        return (self._path, self._id)
+    def key(self) -> Hashable:
+        """The path and the node id, and the tree's place."""
+        return (self._path, self._id, self._tree.where)
+
+    @property
+    def shares(self) -> bytes | None:
+        """A folder at the same path of another revision may have the same files."""
+        return None if self._tree.where is None else self._path
 
     @property
     def rows_tell_content(self) -> bool:
@@ -109,7 +133,7 @@ class CommitFile(File):
         self._index = index
 
     @property
-    def key(self) -> tuple[object, bytes]:
+    def key(self) -> tuple[Hashable, bytes]:
         """The directory and the name."""
         return (self._directory.key, self._listing.name(self._index))
 
@@ -133,7 +157,22 @@ class CommitFile(File):
     async def open(self) -> Reader:
         """Return a reader of the blob."""
         row = self._index
-        return self._tree.blobs.open(self._listing.hash(row), self._listing.sizes[row], self._place)
+        return self._tree.blobs.open(
+            self._listing.hash(row), self._listing.sizes[row], self._place, self._sibling
+        )
+
+    @property
+    def blob(self) -> ObjectHash:
+        """The hash of its bytes."""
+        return self._listing.hash(self._index)
+
+    @property
+    def place(self) -> BlobPlace:
+        """Where it is, and its size."""
+        return self._place()
+
+    def _sibling(self) -> Sibling:
+        return Sibling(self._directory.key, self._listing, self._index)
 
     def _place(self) -> BlobPlace:
         path = self._directory.path_of(self._listing.name(self._index))
@@ -159,7 +198,8 @@ async def _xattrs(tree: Tree, id: ObjectHash, last_commit: ObjectHash) -> dict[s
     }
     try:
         commit = await tree.metadata.commit(last_commit)
-    except NotFound:
+    except (NotFound, RemoteUnavailable):
+        # What is known is better than an error: the hash needs no remote.
         return found
     return found | {
         "user.oxen.author": f"{commit.author.name} <{commit.author.email}>".encode(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from oxenfs.errors import NotFound
 from oxenfs.model import Kind
@@ -22,11 +22,14 @@ class WithFolder(Directory):
     """A directory with one more child, there by name but in no listing.
 
     If the directory itself has an entry of that name, the entry wins, and the log says so once.
+
+    Attributes:
+        inner: the directory without that child.
     """
 
     def __init__(self, inner: Directory, name: bytes, extra: Directory) -> None:
         """Show `extra` as `name` in `inner`."""
-        self._inner = inner
+        self.inner = inner
         self._name = name
         self._extra = extra
         self._hidden_is_told = False
@@ -34,24 +37,34 @@ class WithFolder(Directory):
     @property
     def key(self) -> tuple[object, object]:
         """The inner directory's, and that of the folder."""
-        return (self._inner.key, self._extra.key)
+        return (self.inner.key, self._extra.key)
 
     @property
     def rows_tell_content(self) -> bool:
         """As in the inner directory: the folder is in no listing."""
-        return self._inner.rows_tell_content
+        return self.inner.rows_tell_content
+
+    @property
+    def shares(self) -> Hashable | None:
+        """As in the inner directory."""
+        return self.inner.shares
+
+    @property
+    def by_name(self) -> bool:
+        """As in the inner directory."""
+        return self.inner.by_name
 
     async def stat(self) -> Attributes:
         """Return the inner directory's attributes."""
-        return await self._inner.stat()
+        return await self.inner.stat()
 
     async def xattrs(self) -> Mapping[str, bytes]:
         """Return the inner directory's xattrs."""
-        return await self._inner.xattrs()
+        return await self.inner.xattrs()
 
     async def listing(self) -> Listing:
         """Return the inner directory's listing: the folder is not in it."""
-        listing = await self._inner.listing()
+        listing = await self.inner.listing()
         if not self._hidden_is_told:
             self._hidden_is_told = True
             if listing.find(self._name) >= 0:
@@ -60,13 +73,13 @@ class WithFolder(Directory):
 
     def child(self, listing: Listing, index: int) -> Node:
         """Return the inner directory's child."""
-        return self._inner.child(listing, index)
+        return self.inner.child(listing, index)
 
     async def unlisted(self, name: bytes) -> Node:
         """Return the extra folder, or whatever the inner directory has hidden."""
         if name == self._name:
             return self._extra
-        return await self._inner.unlisted(name)
+        return await self.inner.unlisted(name)
 
 
 class BytesFolder(Directory):

@@ -3,70 +3,32 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
-from pathlib import Path
+import time
+from dataclasses import replace
 from typing import NamedTuple
 
 import trio
 
-from oxenfs.address import Address
 from oxenfs.errors import Conflict, NotFound
 from oxenfs.model import Commit, ObjectHash, hash_text
-from oxenfs.overlay.opening import Opened, OverlayPlan, open_overlay
-from oxenfs.remote.base import BlobFiles, Remote, TreePlace
-from oxenfs.remote.open import open_remote
+from oxenfs.overlay.opening import Opened, open_overlay
+from oxenfs.remote.base import Remote, TreePlace
 from oxenfs.remote.revision import Revision, resolve
 from oxenfs.remote.wire import DirectoryPayload, decode_node
-from oxenfs.store.direct import DirectBlobs
-from oxenfs.store.fetched import FetchedBlobs
-from oxenfs.store.metadata import Metadata
+from oxenfs.store.remembered import Offline, age_text
 from oxenfs.store.warm import Task, warm_in_child
 from oxenfs.views.base import Directory
 from oxenfs.views.commit import Tree, date_text, root_of
 from oxenfs.views.facts import FOLDER, WithFolder, info_folder
+from oxenfs.views.frames import FOLDER as FRAMES
+from oxenfs.views.frames import FramesFolder
+from oxenfs.views.mirror import Mirror
 from oxenfs.views.overlay import Overlay
+from oxenfs.views.plan import Facts, Plan
+from oxenfs.views.revisions import Revisions, Source
+from oxenfs.views.supply import Supply
 
 _WARM_AFTER_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a mount is to show.
-
-    Attributes:
-        cache_dir: where trees are kept between mounts.
-        insecure, timeout_s: how to speak to a server, see `oxenfs.remote.open`.
-        overlay: where changes go; None for a read-only mount.
-    """
-
-    address: Address
-    cache_dir: Path
-    insecure: bool = False
-    timeout_s: float = 30.0
-    overlay: OverlayPlan | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a mount shows, for people and for `.oxenfs/info.json`.
-
-    Attributes:
-        repo: the repository as a user would type it, without revision.
-        revision: as typed; None for the default branch.
-        branch: None when a commit is mounted.
-        size_bytes, files: of the whole commit.
-        overlay: where changes are; None without.
-        behind: how many commits an overlay's base was behind its branch when it was mounted.
-    """
-
-    repo: str
-    revision: str | None
-    branch: str | None
-    commit: Commit
-    size_bytes: int
-    files: int
-    overlay: Path | None = None
-    behind: int = 0
 
 
 class View(NamedTuple):
@@ -86,49 +48,77 @@ class Stack:
 
     Attributes:
         root, facts: at the revision that `build` was asked for.
-        remote: the repository. Its calls block.
+        supply: where trees and bytes come from.
+        revisions: None unless all of them are shown.
         overlay: what takes changes; None in a read-only mount. Whoever serves it closes it.
         cache_dir: where trees are kept.
     """
 
-    def __init__(self, plan: Plan, remote: Remote) -> None:
+    def __init__(self, plan: Plan, supply: Supply) -> None:
         """Use `build`."""
-        self.remote = remote
+        self.supply = supply
         self._plan = plan
-        self._metadata = Metadata(remote, plan.cache_dir)
-        self._blobs = DirectBlobs(remote) if isinstance(remote, BlobFiles) else FetchedBlobs(remote)
-        self.overlay: Overlay | None = None
         self.cache_dir = plan.cache_dir
+        self.overlay: Overlay | None = None
         self._opened: Opened | None = None
-        try:
-            revision = resolve(remote, plan.address.rev)
-            if plan.overlay is not None:
-                repo = plan.address.repo
-                self._opened = open_overlay(plan.overlay, repo, remote, revision, plan.cache_dir)
-                revision = Revision(self._opened.base, revision.branch)
-            view = self.at(revision, plan.address.rev)
-        except BaseException:
-            if self._opened is not None:
-                self._opened.close()
-            self._metadata.close()
-            raise
+        self.revisions: Revisions | None = None
+        if plan.revisions:
+            self.revisions = Revisions(
+                Source(supply.remote, supply.metadata, supply.blobs, self._with_frames)
+            )
+            view = self.all_revisions()
+        else:
+            view = self._first()
         self.root, self.facts = view.root, view.facts
         if self._opened is not None:
             self.overlay = Overlay(self._opened.upper, view.root, os.getuid(), os.getgid())
-            self.facts = replace(self.facts, behind=self._opened.behind)
+            if self._opened.behind:
+                commits = (
+                    "1 commit" if self._opened.behind == 1 else f"{self._opened.behind} commits"
+                )
+                self.facts = replace(self.facts, note=f"{commits} behind; oxenfs pull")
+
+    def _first(self) -> View:
+        """Return what is mounted at first: with an overlay, the commit that it stands on."""
+        plan = self._plan
+        revision = resolve(self.remote, plan.address.rev)
+        if plan.overlay is None:
+            return self.at(revision, plan.address.rev)
+        repo = plan.address.repo
+        opened = open_overlay(plan.overlay, repo, self.remote, revision, plan.cache_dir)
+        self._opened = opened
+        try:
+            return self.at(Revision(opened.base, revision.branch), plan.address.rev)
+        except BaseException:
+            opened.close()
+            raise
+
+    @property
+    def remote(self) -> Remote:
+        """The repository. Its calls block."""
+        return self.supply.remote
 
     def at(self, revision: Revision, typed: str | None) -> View:
         """Return what to show at `revision`, which was asked for as `typed`. Blocks."""
-        commit = revision.commit
-        root_id = self.remote.root(commit.id)
-        size, files = _usage(self.remote, commit, root_id)
-        repo = self._plan.address.repo
-        facts = Facts(repo, typed, revision.branch, commit, size_bytes=size, files=files)
-        if self._opened is not None:
-            facts = replace(facts, overlay=self._opened.home.folder)
-        root: Directory = root_of(Tree(commit, self._metadata, self._blobs), root_id)
-        root = WithFolder(root, FOLDER, info_folder(_info(facts), commit.timestamp_ns))
-        return View(root, facts, root_id)
+        facts, root_id = self._facts(revision, typed)
+        tree = Tree(facts.commit, self.supply.metadata, self.supply.blobs)
+        root = self._with_frames(root_of(tree, root_id))
+        return View(self._with_info(root, facts), facts, root_id)
+
+    def all_revisions(self) -> View:
+        """Return all revisions as they are now, for a plan that shows them. Blocks."""
+        assert self.revisions is not None
+        branches = self.remote.branches()
+        default = self.remote.default_branch()
+        facts, root_id = self._facts(Revision(self.remote.commit(default.commit), None), None)
+        root = self.revisions.snapshot(branches, default)
+        return View(self._with_info(root, facts), facts, root_id)
+
+    def videos(self, root: Directory) -> FramesFolder:
+        """Return the frames of the videos of `root`, the root of a view of this stack."""
+        while isinstance(root, WithFolder):
+            root = root.inner
+        return FramesFolder(self.supply.frames, root.base if isinstance(root, Mirror) else root)
 
     def resolve(self, rev: str | None) -> Revision:
         """Return what `rev` means now; None is the default branch. Blocks.
@@ -156,30 +146,60 @@ class Stack:
 
         Without it they are fetched one by one when they are needed, so its failure is no error.
         """
-        await self._metadata.learn(base, view.facts.commit, view.tree)
+        await self.supply.metadata.learn(base, view.facts.commit, view.tree)
 
     def close(self) -> None:
         """Let go of everything."""
-        self._blobs.close()
-        self._metadata.close()
-        self.remote.close()
+        self.supply.close()
 
     async def background(self) -> None:
-        """Run while the mount is served; may end before, and is cancelled at its end."""
-        # What a program does first after mounting goes before.
-        await trio.sleep(_WARM_AFTER_S)
+        """Run while the mount is served; cancelled at its end."""
+        async with self.supply.frames.running():
+            if self._plan.frames is not None:
+                self.supply.frames.prepare()
+            # What a program does first after mounting goes before.
+            await trio.sleep(_WARM_AFTER_S)
+            await self._warm()
+            await trio.sleep_forever()
+
+    async def _warm(self) -> None:
         commit = self.facts.commit.id
-        if not self._metadata.is_complete(commit):
-            plan = self._plan
-            await warm_in_child(
-                Task(
-                    plan.address.repo,
-                    hash_text(commit),
-                    str(plan.cache_dir),
-                    insecure=plan.insecure,
-                    timeout_s=plan.timeout_s,
-                )
+        plan = self._plan
+        if plan.offline or self.supply.metadata.is_complete(commit):
+            return
+        done = await warm_in_child(
+            Task(
+                plan.address.repo,
+                hash_text(commit),
+                str(plan.cache_dir),
+                insecure=plan.insecure,
+                timeout_s=plan.timeout_s,
             )
+        )
+        self.supply.counters.requests += done.requests
+        self.supply.counters.bytes_remote += done.received_bytes
+
+    def _facts(self, revision: Revision, typed: str | None) -> tuple[Facts, ObjectHash]:
+        commit = revision.commit
+        root = self.remote.root(commit.id)
+        metadata = self.supply.metadata
+        usage = metadata.known_usage(root)
+        if usage is None:
+            usage = _usage(self.remote, commit, root)
+            metadata.remember_usage(root, *usage)
+        size, files = usage
+        repo = self._plan.address.repo
+        note = _note(self.remote, revision.branch)
+        overlay = None if self._opened is None else self._opened.home.folder
+        return Facts(repo, typed, revision.branch, commit, size, files, note, overlay), root
+
+    def _with_frames(self, tree: Directory) -> Directory:
+        folder = FramesFolder(self.supply.frames, tree)
+        spec = self._plan.frames
+        return WithFolder(tree, FRAMES, folder) if spec is None else folder.mirror(spec)
+
+    def _with_info(self, root: Directory, facts: Facts) -> Directory:
+        return WithFolder(root, FOLDER, info_folder(_info(facts), facts.commit.timestamp_ns))
 
 
 def build(plan: Plan) -> Stack:
@@ -188,11 +208,11 @@ def build(plan: Plan) -> Stack:
     Raises:
         NotFound: no such repository or revision; the text names near ones.
     """
-    remote = open_remote(plan.address, insecure=plan.insecure, timeout_s=plan.timeout_s)
+    supply = Supply(plan)
     try:
-        return Stack(plan, remote)
+        return Stack(plan, supply)
     except BaseException:
-        remote.close()
+        supply.close()
         raise
 
 
@@ -202,6 +222,16 @@ def _usage(remote: Remote, commit: Commit, root: ObjectHash) -> tuple[int, int]:
     if not isinstance(payload, DirectoryPayload):
         raise NotFound(f"commit {hash_text(commit.id)} has no root directory")
     return payload.size, sum(payload.counts.values())
+
+
+def _note(remote: Remote, branch: str | None) -> str | None:
+    if not isinstance(remote, Offline):
+        return None
+    seen = None if branch is None else remote.seen(branch)
+    if seen is None:
+        return "offline: no server is asked"
+    age = age_text(time.time() - seen.when_s)
+    return f"offline: {seen.branch.name} is shown as it was seen {age} ago"
 
 
 def _info(facts: Facts) -> dict[str, object]:

@@ -4,49 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from oxenfs.remote.local.repository import create_empty
 from oxenfs_cli.main import main
+
+from .conftest import Run
 
 HASH = re.compile(r"[0-9a-f]{1,32}\Z")
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{9})?Z\Z")
-
-Run = Callable[..., str]
-
-
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Run a command, check its exit code, and return stdout; of a failed one: stderr."""
-
-    def run(*words: str, code: int = 0) -> str:
-        capfdbinary.readouterr()
-        got = main(words)
-        out, err = capfdbinary.readouterr()
-        assert got == code, err.decode()
-        if code == 0:
-            return out.decode()
-        assert err.startswith(b"oxenfs: ")
-        assert err.count(b"\n") == 1
-        return err.decode()
-
-    return run
-
-
-@pytest.fixture
-def place(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with `files` to import; Ada commits."""
-    (tmp_path / "files" / "sub").mkdir(parents=True)
-    (tmp_path / "files" / "a.txt").write_bytes(b"one\n")
-    (tmp_path / "files" / "sub" / "b.bin").write_bytes(bytes(range(256)) * 2000)
-    config = home / ".config" / "oxen"
-    config.mkdir()
-    (config / "user_config.toml").write_text('name = "Ada"\nemail = "ada@x"\n')
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
@@ -268,3 +237,10 @@ def test_fsck_finds_a_changed_byte(
     (problem,) = json.loads(capfdbinary.readouterr().out)["problems"]
     assert main(["fsck", "data"]) == 1
     assert capfdbinary.readouterr().out.decode() == f"{problem}\ndata: 1 problem\n"
+
+
+def test_a_folder_goes_into_a_repository_without_branches(run: Run, place: Path) -> None:
+    create_empty(place / "data").close()
+    run("import", "files", "data@work", "-m", "first")
+    assert messages(run, "data@work") == ["first", "Initialized repository"]
+    assert run("show", "work:a.txt", "--repo", "data") == "one\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,9 @@ import pytest
 from remote.http import serving
 
 from oxenfs.address import Hosted
-from oxenfs_cli.main import main
 from oxenfs_cli.server_options import seconds
 
-Run = Callable[..., str]
+from .conftest import Run
 
 
 @pytest.fixture(scope="module")
@@ -28,24 +27,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[serving.Server]
 
 
 @pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Run a command, check its exit code, and return stdout; of a failed one: stderr."""
-
-    def run(*words: str, code: int = 0) -> str:
-        capfdbinary.readouterr()
-        got = main(words)
-        out, err = capfdbinary.readouterr()
-        assert got == code, err.decode()
-        if code == 0:
-            return out.decode()
-        assert err.startswith(b"oxenfs: ")
-        assert err.count(b"\n") == 1
-        return err.decode()
-
-    return run
-
-
-@pytest.fixture
 def repo(server: serving.Server) -> str:
     """The address of a repository with an empty commit on `main`."""
     remote = server.remote()
@@ -54,16 +35,10 @@ def repo(server: serving.Server) -> str:
 
 
 @pytest.fixture
-def files(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to import; Ada commits."""
-    (tmp_path / "files" / "sub").mkdir(parents=True)
-    (tmp_path / "files" / "a.txt").write_bytes(b"one\n")
-    (tmp_path / "files" / "sub" / "b.bin").write_bytes(bytes(range(256)) * 40_000)
-    config = home / ".config" / "oxen"
-    config.mkdir()
-    (config / "user_config.toml").write_text('name = "Ada"\nemail = "ada@x"\n')
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "files"
+def files(place: Path) -> Path:
+    """A folder to import, with a file that is sent in parts."""
+    (place / "files" / "sub" / "b.bin").write_bytes(bytes(range(256)) * 40_000)
+    return place / "files"
 
 
 def messages(run: Run, *words: str) -> list[str]:
@@ -89,6 +64,17 @@ def test_a_folder_goes_to_a_server_and_is_shown_from_there(
     branches = json.loads(run("branch", "--repo", f"{repo}@feature/x", "--json"))
     assert [(b["name"], b["current"]) for b in branches] == [("feature/x", True), ("main", False)]
     assert run("show", "feature/x:a.txt", "--repo", repo) == "two\n"
+
+
+@pytest.mark.parametrize(("rev", "branch"), [("", "main"), ("@main", "main"), ("@a/b", "a/b")])
+def test_a_folder_goes_into_a_repository_without_branches(
+    run: Run, server: serving.Server, files: Path, rev: str, branch: str
+) -> None:
+    repo = str(server.create())
+    said = json.loads(run("import", "files", repo + rev, "-m", "first", "--json"))
+    assert (said["branch"], said["files"]) == (branch, 2)
+    assert messages(run, f"{repo}@{branch}")[0] == "first"
+    assert run("show", f"{branch}:a.txt", "--repo", repo) == "one\n"
 
 
 def test_importing_the_same_again_commits_nothing(run: Run, repo: str, files: Path) -> None:

@@ -17,8 +17,9 @@ import outcome
 import pytest
 import trio
 
+from oxenfs import failures
 from oxenfs.errors import Busy, Conflict, MountError, NotFound, UsageError
-from oxenfs.mount import client, control, failures
+from oxenfs.mount import client, control
 from oxenfs.mount.client import Event, ask
 from oxenfs.mount.control import Command, Send
 from oxenfs.mount.registry import Entry

@@ -26,6 +26,8 @@ TABLE = {
     errors.AccessDenied: errno.EACCES,
     errors.RemoteUnavailable: errno.EIO,
     errors.IntegrityError: errno.EIO,
+    errors.VideoError: errno.EIO,
+    errors.DecodeError: errno.EIO,
     errors.StaleRevision: errno.ESTALE,
     errors.Unsupported: errno.ENOTSUP,
     UnknownHandle: errno.EBADF,

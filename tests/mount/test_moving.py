@@ -22,7 +22,7 @@ from oxenfs.mount.moving import Mover
 from oxenfs.mount.operations import Operations, Usage
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.views import stack
-from oxenfs.views.stack import Plan
+from oxenfs.views.plan import Plan
 
 from .calling import Lister, code_of, entry_of, find
 
@@ -239,7 +239,7 @@ async def test_a_request_under_way_is_answered_from_one_commit(
     changing = await find(place.handlers, b"changing")
     old = await find(place.handlers, b"changing/x")
     place.change()
-    metadata = place.stack._metadata
+    metadata = place.stack.supply.metadata
     listing = type(metadata).listing
     gate, entered = trio.Event(), trio.Event()
     first = True

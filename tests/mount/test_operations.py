@@ -15,7 +15,8 @@ from oxenfs.address import Address
 from oxenfs.mount.inodes import ROOT, Inode
 from oxenfs.mount.operations import Operations, Usage
 from oxenfs.views import stack
-from oxenfs.views.stack import Plan, Stack
+from oxenfs.views.plan import Plan
+from oxenfs.views.stack import Stack
 
 from .calling import Lister, code_of, entry_of, find
 

@@ -27,7 +27,7 @@ from oxenfs.errors import NotFound, OxenfsError
 from oxenfs.model import Author, Commit, ObjectHash
 from oxenfs.mount import daemon
 from oxenfs.mount.served import Options, Served
-from oxenfs.views.stack import Facts
+from oxenfs.views.plan import Facts
 
 if TYPE_CHECKING:
     from oxenfs.mount.daemon import Started

@@ -66,7 +66,12 @@ def test_a_push_into_a_dying_server_is_finished_by_the_next(
 
 
 def test_nobody_loses_a_commit_that_was_confirmed(
-    client: Client, mortal: Running, drawn: random.Random, name: str, tmp_path: Path
+    client: Client,
+    mortal: Running,
+    drawn: random.Random,
+    name: str,
+    tmp_path: Path,
+    full_size: bool,
 ) -> None:
     url = make(client, mortal, name)
     work = tmp_path / "work"
@@ -95,7 +100,7 @@ def test_nobody_loses_a_commit_that_was_confirmed(
     thread = threading.Thread(target=uploads)
     thread.start()
     try:
-        for number in range(6):
+        for number in range(50 if full_size else 6):
             client.run("Repo(folder).pull()", folder=str(work))
             commit(client, work, {f"mine {number}": b"%d" % number}, f"mine {number}")
             try:

@@ -326,7 +326,9 @@ def test_connections_are_kept_and_shared_one_after_the_other(bad: Misbehaving) -
         remote.commit(ObjectHash(0xABC123))
     assert (len(bad.requests), bad.connections) == (5, 1)
     assert remote.transport.requests == 5
-    assert remote.transport.received_bytes == 5 * len(success(commit=COMMIT).body)
+    # Headers count: it is what came over the line.
+    answer = success(commit=COMMIT)
+    assert remote.transport.received_bytes == 5 * (len(answer.head) + len(answer.body))
     remote.close()
     with pytest.raises(RemoteRefused, match="closed"):
         remote.commit(ObjectHash(0xABC123))
@@ -353,3 +355,20 @@ def test_the_user_agent_is_one_that_servers_take(bad: Misbehaving) -> None:
     bad.replies = [success(commit=COMMIT)]
     bad.remote().commit(ObjectHash(0xABC123))
     assert "oxen" not in bad.requests[0].headers["user-agent"].lower()
+
+
+def test_a_server_with_much_to_do_may_be_silent_longer(bad: Misbehaving) -> None:
+    def slowly(_: object) -> Reply:
+        time.sleep(0.8)
+        return success(done=True)
+
+    bad.answering = slowly
+    remote = bad.remote(timeout_s=0.2)
+    try:
+        with pytest.raises(RemoteUnavailable, match=r"0\.2 s"):
+            remote.transport.json("POST", "/commit")
+        with pytest.raises(RemoteUnavailable, match=r"0\.3 s"):
+            remote.transport.json("POST", "/commit", work_s=0.1)
+        assert remote.transport.json("POST", "/commit", work_s=30)["done"] is True
+    finally:
+        remote.close()

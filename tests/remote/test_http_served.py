@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from repositories import AUTHOR
+
+from oxenfs.errors import UsageError
+from oxenfs.remote.http.remote import HttpRemote
 
 from .conflict_suite import ConflictSuite
 from .http import serving
 from .http.pushing import WithFolders, graft_commit
-from .publish_suite import PublishingSuite
+from .publish_suite import PublishingSuite, publish, put
 from .suite import Graft, ReadingSuite
 
 KINDS = ["ours", "real"]
@@ -55,3 +59,21 @@ class TestPublishing(PublishingSuite):
 
 class TestConflicts(ConflictSuite):
     pass
+
+
+def test_a_repository_without_branches_gets_its_first(server: serving.Server) -> None:
+    remote = HttpRemote(server.create(), None)
+    try:
+        assert remote.branches() == []
+        with pytest.raises(UsageError):
+            remote.begin("no..name", AUTHOR)
+        remote.begin("first/one", AUTHOR)
+        (branch,) = remote.branches()
+        assert branch.name == "first/one"
+        assert [commit.id for commit in remote.history(branch.commit)] == [branch.commit]
+        remote.begin("second", AUTHOR)
+        assert remote.branches() == [branch]
+        published = publish(remote, put(b"d/f", b"content"), branch="first/one")
+        assert remote.commit(published.commit).parents == (branch.commit,)
+    finally:
+        remote.close()

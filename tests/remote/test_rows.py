@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import msgpack
-import pytest  # noqa: TC002
+import pytest
 
-from oxenfs.model import ObjectHash
+from oxenfs.model import Kind, ObjectHash
 from oxenfs.remote.rows import rows_of
 from oxenfs.remote.wire import (
     FILE,
@@ -52,3 +52,11 @@ def test_of_two_entries_with_one_name_always_the_same_one_stays(
         assert row.id == 3
         assert len(caplog.records) == 2
         assert "twice" in caplog.text
+
+
+@pytest.mark.parametrize("data_type", ["", "directory", "TEXT", "model"])
+def test_a_file_of_an_unknown_type_is_binary(data_type: str) -> None:
+    blob = ObjectHash(7)
+    file = FilePayload("f", None, blob, blob, 1, ObjectHash(1), 0, data_type, None, "t", "")
+    (row,) = rows_of(directory_of([Child(FILE, blob, encode_payload(file))]))
+    assert row.kind == Kind.BINARY

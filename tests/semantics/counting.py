@@ -1,7 +1,7 @@
 """Mounts as `oxenfs mount --foreground` does, and counts the requests of the kernel.
 
-`python -m semantics.counting REPOSITORY DIR`; each `statfs` writes the counts so far into the file
-that `OXENFS_TEST_COUNTS` names, or into `$HOME/counts.json`.
+`python -m semantics.counting [--revisions] REPOSITORY DIR`; a file named `held` is read
+when `$HOME/go` is there; each `statfs` writes the counts so far into `$HOME/counts.json`.
 """
 
 from __future__ import annotations
@@ -12,20 +12,23 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import trio
+
 from oxenfs import places
 from oxenfs.address import parse
 from oxenfs.mount import daemon
 from oxenfs.mount.served import Options, Served
 from oxenfs.views import stack
-from oxenfs.views.stack import Plan
+from oxenfs.views.plan import Plan
 
 COUNTED = ("lookup", "getattr", "opendir", "readdir", "open", "read", "getxattr", "listxattr")
 
 
 def main() -> None:
-    address, folder = sys.argv[1:]
+    *options, address, folder = sys.argv[1:]
 
     def build() -> Served:
+        from oxenfs.mount.moving import Mover
         from oxenfs.mount.operations import Operations, Usage
 
         counts: Counter[str] = Counter()
@@ -35,8 +38,15 @@ def main() -> None:
                 (Path.home() / "counts.json").write_text(json.dumps(counts))
                 return await super().statfs(ctx)
 
+            async def read(self, fh: int, off: int, size: int) -> Any:
+                if (await self.inodes.path(self._files.get(fh).inode)).endswith(b"held"):
+                    (Path.home() / "held").touch()
+                    while not (Path.home() / "go").exists():  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+                return await super().read(fh, off, size)
+
         def counted(name: str) -> Any:
-            handler = getattr(Operations, name)
+            handler = Counting.__dict__.get(name) or getattr(Operations, name)
 
             async def call(self: Operations, *args: Any) -> Any:
                 counts[name] += 1
@@ -46,8 +56,11 @@ def main() -> None:
 
         for name in COUNTED:
             setattr(Counting, name, counted(name))
-        built = stack.build(Plan(parse(address), places.cache_dir()))
-        return Served(Counting(built.root, Usage(0, 0)), built.facts, built.close)
+        plan = Plan(parse(address), places.cache_dir(), revisions="--revisions" in options)
+        built = stack.build(plan)
+        operations = Counting(built.root, Usage(0, 0))
+        mover = Mover(built, operations)
+        return Served(operations, built.facts, built.close, mover.commands(), mover.shown)
 
     daemon.run(folder, build, Options(), lambda started: print("mounted", started, flush=True))
 

@@ -187,3 +187,42 @@ def test_the_first_file_of_an_empty_repository_makes_the_branch(repo: Api) -> No
     parts = [("files[]", ("f.txt", b"1", "text/plain"))]
     repo.put("/file/main/d", files=parts, data={"name": "A", "email": "e", "message": "m"})
     assert repo.content("/file/main/d/f.txt") == b"1"
+
+
+def listed(repo: Api, path: str) -> dict[str, str | None]:
+    entries = repo.get(f"/dir/{path}")["entries"]
+    return {each["filename"]: each.get("changes", {}).get("status") for each in entries}
+
+
+def test_a_listing_in_a_workspace_tells_what_is_staged(repo: Api) -> None:
+    repo.fill({"d/a": b"1", "d/b": b"2", "d/c": b"3", "d/e/f": b"4", "g": b"5"})
+    repo.workspace()
+    repo.stage({"d/b": b"new", "d/new.txt": b"n", "d/e/g": b"6", "top": b"7"})
+    remove(repo, ["d/c"])
+    assert listed(repo, "w/d") == {
+        **{"e": None, "a": None, "b": "Modified", "c": "Removed"},
+        "new.txt": "Added",
+    }
+    assert listed(repo, "w") == {"d": None, "g": None, "top": "Added"}
+    assert listed(repo, "w/d/e") == {"f": None, "g": "Added"}
+    # Outside of the workspace nothing is told: clients refuse fields that they do not know.
+    assert listed(repo, "main/d") == dict.fromkeys(["e", "a", "b", "c"])
+    added = repo.get("/dir/w/d?page=2&page_size=2")["entries"][-1]
+    assert (added["filename"], added["size"], added["data_type"]) == ("new.txt", 1, "text")
+    assert all(e["filename"] != "new.txt" for e in repo.get("/dir/w/d?page_size=2")["entries"])
+
+    for path, status in {"d/b": "Modified", "d/c": "Removed", "d/new.txt": "Added"}.items():
+        assert repo.get(f"/meta/w/{path}")["entry"]["changes"] == {"status": status}
+    assert "changes" not in repo.get("/meta/w/d/a")["entry"]
+    assert "changes" not in repo.get("/meta/w/d")["entry"]
+    repo.get("/meta/main/d/new.txt", 404)
+    repo.get("/meta/w/d/nothing", 404)
+
+
+def test_a_removed_folder_shows_its_files_as_removed(repo: Api) -> None:
+    repo.fill({"d/a": b"1", "d/e/f": b"4", "g": b"5"})
+    repo.workspace()
+    remove(repo, ["d"])
+    assert listed(repo, "w/d") == {"e": None, "a": "Removed"}
+    assert listed(repo, "w/d/e") == {"f": "Removed"}
+    assert listed(repo, "w") == {"d": None, "g": None}

@@ -19,7 +19,8 @@ from oxenfs.views import stack
 from oxenfs.views.base import Directory, lookup
 from oxenfs.views.commit import date_text
 from oxenfs.views.facts import FOLDER, INFO
-from oxenfs.views.stack import Plan, Stack
+from oxenfs.views.plan import Plan
+from oxenfs.views.stack import Stack
 
 from .suite import Case, DirectorySuite, Tree, contents
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -10,9 +11,11 @@ from typing import Any, TypeVar
 from oxenfs.errors import RemoteRefused
 from oxenfs.model import Author, Branch, Commit, ObjectHash
 
+_SHOWN_MAX = 60
 _HASH = re.compile(r"[0-9a-f]{1,32}\Z")
 _TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))\Z"
+    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))\Z",
+    re.ASCII,
 )
 
 
@@ -76,7 +79,7 @@ def branch_of(value: Any) -> Branch:
 def hash_of(value: Any) -> ObjectHash:
     """Return a hash; padded ones are the same hashes. Raise `RemoteRefused`."""
     if not isinstance(value, str) or not _HASH.match(value):
-        raise RemoteRefused(f"the server sent {value!r:.60} for a hash")
+        raise RemoteRefused(f"the server sent {_shown(value)} for a hash")
     return ObjectHash(int(value, 16))
 
 
@@ -84,13 +87,13 @@ def time_of(value: Any) -> int:
     """Return RFC 3339 with up to nine digits as Unix nanoseconds; raise `RemoteRefused`."""
     match = _TIME.match(value) if isinstance(value, str) else None
     if match is None:
-        raise RemoteRefused(f"the server sent {value!r:.60} for a time")
+        raise RemoteRefused(f"the server sent {_shown(value)} for a time")
     year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
     fraction, sign, hours, minutes = match.groups()[6:]
     try:
         moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
     except ValueError as exc:
-        raise RemoteRefused(f"the server sent {value!r:.60} for a time") from exc
+        raise RemoteRefused(f"the server sent {_shown(value)} for a time") from exc
     seconds = int(moment.timestamp())
     if sign:
         offset = (int(hours) * 60 + int(minutes)) * 60
@@ -101,14 +104,14 @@ def time_of(value: Any) -> int:
 def mapping(value: Any, what: str) -> Mapping[str, Any]:
     """Return `value` if it is a JSON object; raise `RemoteRefused`."""
     if not isinstance(value, dict):
-        raise RemoteRefused(f"the server sent {value!r:.60} for {what}")
+        raise RemoteRefused(f"the server sent {_shown(value)} for {what}")
     return value
 
 
 def items(value: Any, what: str) -> list[Any]:
     """Return `value` if it is a JSON array; raise `RemoteRefused`."""
     if not isinstance(value, list):
-        raise RemoteRefused(f"the server sent {value!r:.60} for {what}")
+        raise RemoteRefused(f"the server sent {_shown(value)} for {what}")
     return value
 
 
@@ -118,5 +121,11 @@ def text(value: Any, what: str) -> str:
     JSON can say half of a surrogate pair, which no UTF-8 has: `?` takes its place.
     """
     if not isinstance(value, str):
-        raise RemoteRefused(f"the server sent {value!r:.60} for {what}")
+        raise RemoteRefused(f"the server sent {_shown(value)} for {what}")
     return value.encode("utf-8", "replace").decode()
+
+
+def _shown(value: object) -> str:
+    # Not `repr`: that of a million things takes as many seconds and megabytes as they do.
+    text = reprlib.repr(value)
+    return text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "..."

@@ -24,24 +24,12 @@ from oxenfs.errors import (
     RemoteUnavailable,
 )
 from oxenfs.model import ObjectHash
+from oxenfs.remote.base import BlobsMissing
 
 _TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 _HASH = re.compile(r"[0-9a-f]{1,32}\Z")
 _SAID_MAX = 300
 _WAIT_S = 1.0
-
-
-class BlobsMissing(NotFound):
-    """The server lacks some of the blobs that were asked for, and sends none.
-
-    Attributes:
-        hashes: of those that it lacks.
-    """
-
-    def __init__(self, message: str, hashes: frozenset[ObjectHash]) -> None:
-        """Say which blobs are missing."""
-        super().__init__(message)
-        self.hashes = hashes
 
 
 def no_answer(exc: Exception, host: str, where: str, timeout_s: float) -> OxenfsError:
@@ -164,9 +152,13 @@ def _page_title(raw: bytes) -> str:
 
 
 def _line(text: str) -> str:
-    # It may be anything, and goes into one line.
+    # It may be anything, and goes into one line of a terminal or a log.
     text = " ".join(text.encode("utf-8", "replace").decode().split())
-    return text if len(text) <= _SAID_MAX else text[:_SAID_MAX] + "..."
+    if len(text) > _SAID_MAX:
+        text = text[:_SAID_MAX] + "..."
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 from oxenfs.errors import NotFound, NothingToPublish, OxenfsError, UsageError
 from oxenfs.model import Author, Change, ObjectHash, Published
-from oxenfs.remote.changes import checked, refuse_conflicts
+from oxenfs.remote.changes import check_branch_name, checked, refuse_conflicts
 from oxenfs.remote.cursor import TreeCursor
 from oxenfs.remote.http.staging import Stage
 from oxenfs.remote.http.transport import Transport
 from oxenfs.remote.http.workspace import PerhapsPublished, Workspace, branch_path
-from oxenfs.remote.local.refs import check_branch_name
 from oxenfs.remote.retry import Retrying
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class HttpPublisher:
             if not stage.files:
                 raise NothingToPublish(f"branch {branch} has all of this already")
             try:
-                commit = workspace.commit(branch, message, author)
+                commit = workspace.commit(branch, message, author, stage.files)
             except KeyboardInterrupt as exc:
                 raise PerhapsPublished(
                     f"interrupted during the commit, which may have happened: look at the log of "

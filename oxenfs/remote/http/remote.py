@@ -11,6 +11,7 @@ from oxenfs.address import Hosted
 from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.model import Author, Branch, Change, Commit, ObjectHash, Published, hash_text
 from oxenfs.remote.base import BlobPlace, DirectoryNodes, RawNode, TreePlace
+from oxenfs.remote.changes import check_branch_name
 from oxenfs.remote.http.answers import (
     branch_of,
     branches_of,
@@ -25,6 +26,8 @@ from oxenfs.remote.http.trees import Trees
 from oxenfs.remote.http.workspace import branch_path
 
 _PAGE = 1000
+# Of an answer about one thing. As objects, JSON may take thirty times its bytes.
+_ONE_BYTES_MAX = 4 << 20
 _DEFAULT_BRANCH = "main"
 # From here on a prefix may well be a whole id, and asking for that spares reading all commits.
 _FULL_DIGITS_MIN = 28
@@ -60,7 +63,7 @@ class HttpRemote:
         self.transport = Transport(f"{hosted.scheme}://{hosted.host}", path, token, timeout_s)
         self._sleep = sleep
         self._trees = Trees(self.transport)
-        self._blobs = HttpBlobs(self.transport)
+        self.source = self._blobs = HttpBlobs(self.transport)
 
     def branches(self) -> list[Branch]:
         """Return all branches, sorted by name; raise `NotFound` if there is no repository."""
@@ -79,7 +82,9 @@ class HttpRemote:
             # Servers do not undo `%25` in this place.
             named = [branch for branch in self.branches() if branch.name == name]
         else:
-            answer = self.transport.json("GET", f"/branches/{branch_path(name)}")
+            answer = self.transport.json(
+                "GET", f"/branches/{branch_path(name)}", limit=_ONE_BYTES_MAX
+            )
             named = [read(branch_of, answer.get("branch"), self.address)]
         if not named or named[0].name != name:
             raise NotFound(f"no branch {name!r} at {self.address}")
@@ -88,7 +93,7 @@ class HttpRemote:
     def default_branch(self) -> Branch:
         """Return the branch that the server names, else `main`; raise `NotFound`."""
         try:
-            answer = self.transport.json("GET", "")
+            answer = self.transport.json("GET", "", limit=_ONE_BYTES_MAX)
         except NotFound as exc:
             raise self._no_repository(exc) from exc
         named = read(default_branch_of, answer, self.address)
@@ -96,7 +101,8 @@ class HttpRemote:
 
     def commit(self, commit: ObjectHash) -> Commit:
         """Return a commit by its full id; raise `NotFound`."""
-        answer = self.transport.json("GET", f"/commits/{hash_text(commit)}")
+        path = f"/commits/{hash_text(commit)}"
+        answer = self.transport.json("GET", path, limit=_ONE_BYTES_MAX)
         found = read(commit_of, answer.get("commit"), self.address)
         if found.id != commit:
             raise IntegrityError(f"{self.address} sent another commit than {hash_text(commit)}")
@@ -168,6 +174,17 @@ class HttpRemote:
 
         publisher = HttpPublisher(self, self.transport, self._sleep)
         return publisher.publish(branch, base, changes, message, author)
+
+    def begin(self, branch: str, author: Author) -> None:
+        """Make the first branch of a repository without any; see `oxenfs.remote.base.Beginning`.
+
+        A server makes it for the first workspace that is asked for, in its own name.
+        """
+        from oxenfs.remote.http.workspace import Workspace
+
+        if not self.branches():
+            check_branch_name(branch)
+            Workspace(self.transport, branch, self._sleep).delete()
 
     def make_branch(self, name: str, commit: ObjectHash) -> None:
         """Make a branch at `commit`; raise `RemoteRefused` or `RemoteUnavailable` if it exists."""

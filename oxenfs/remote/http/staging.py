@@ -26,7 +26,7 @@ from oxenfs.remote.wire import DIRECTORY, FILE
 # Larger ones go by themselves, and are hashed first.
 _SMALL_BYTES_MAX = 4 << 20
 _BATCH_BYTES = 8 << 20
-_BATCH_FILES = 500
+_BATCH_FILES = 1000
 _REMOVALS = 1000
 _AT_ONCE = 4
 _PIECE_BYTES = 1 << 20

@@ -9,6 +9,7 @@ request; a User-Agent with "oxen" and a low version is refused; error bodies com
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,14 +21,19 @@ import urllib3
 
 from oxenfs.errors import IntegrityError, OxenfsError, RemoteRefused, RemoteUnavailable, UsageError
 from oxenfs.remote.http import failures
-from oxenfs.remote.http.connections import new_session, sendable_body
+from oxenfs.remote.http.connections import (
+    Sockets,
+    new_session,
+    received_bytes,
+    sendable_body,
+)
 
 _USER_AGENT = "dataset-mount/1.0"
 _REDIRECTS_MAX = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 # What may be asked of another host: nothing that changes anything, or carries files.
 _QUESTIONS = ("GET", "HEAD", "QUERY")
-_JSON_BYTES_MAX = 256 << 20
+_JSON_BYTES_MAX = 64 << 20
 _ERROR_BYTES_MAX = 256 << 10
 _PIECE_BYTES = 256 << 10
 _SESSIONS_KEPT = 16
@@ -35,11 +41,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Answer:
-    """The body of a good answer, to be read once.
-
-    Attributes:
-        received_bytes: how much of it came so far.
-    """
+    """The body of a good answer, to be read once."""
 
     def __init__(
         self, response: requests.Response, host: str, where: str, timeout_s: float
@@ -49,16 +51,48 @@ class Answer:
         self._host = host
         self._where = where
         self._timeout_s = timeout_s
-        self.received_bytes = 0
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the body as it arrives; raise `RemoteUnavailable` if it stops or is cut off."""
         try:
             while piece := self._raw.read1(_PIECE_BYTES):
-                self.received_bytes += len(piece)
                 yield piece
         except (urllib3.exceptions.HTTPError, OSError) as exc:
             raise failures.no_answer(exc, self._host, self._where, self._timeout_s) from exc
+
+    def fill(self, view: memoryview) -> None:
+        """Fill `view` with the next bytes of the body.
+
+        Without a copy on the way: from the connection into `view`.
+
+        Raises:
+            IntegrityError: the body ends before.
+            RemoteUnavailable: it stops, or is cut off.
+        """
+        at = 0
+        while at < len(view):
+            got = self._readinto(view[at:])
+            if not got:
+                raise IntegrityError(f"{at} bytes instead of {len(view)}")
+            at += got
+
+    def end(self) -> None:
+        """Raise `IntegrityError` if there is more of the body, after `fill`."""
+        if self._readinto(memoryview(bytearray(1))):
+            raise IntegrityError("more bytes came than were asked for")
+
+    def _readinto(self, view: memoryview) -> int:
+        original: Any = self._raw._original_response
+        try:
+            got: int = original.readinto(view)
+            if not got and original.length:
+                raise http.client.IncompleteRead(b"", original.length)
+            return got
+        except (http.client.HTTPException, urllib3.exceptions.HTTPError, OSError) as exc:
+            raise failures.no_answer(exc, self._host, self._where, self._timeout_s) from exc
+        except ValueError as exc:
+            # A closed file: somebody ended the transport.
+            raise failures.no_answer(OSError(str(exc)), self._host, self._where, 0) from exc
 
     def read(self, limit: int) -> bytes:
         """Return the whole body; raise `IntegrityError` if it has more than `limit` bytes."""
@@ -85,7 +119,7 @@ class Transport:
     Attributes:
         origin: `scheme://host[:port]`.
         base: `scheme://host/api/repos/ns/name`.
-        requests, received_bytes: how many were sent, redirected ones too, and came.
+        requests, received_bytes: how many were sent, redirected ones too, and came, with headers.
     """
 
     def __init__(self, origin: str, path: str, token: str | None, timeout_s: float) -> None:
@@ -109,6 +143,7 @@ class Transport:
         self._token = token
         self._timeout_s = timeout_s
         self._idle: list[requests.Session] = []
+        self._sockets = Sockets()
         self._closed = False
         self._lock = threading.Lock()
 
@@ -119,11 +154,22 @@ class Transport:
         *,
         params: Mapping[str, str | int] | None = None,
         body: object = None,
+        limit: int = _JSON_BYTES_MAX,
+        work_s: float = 0.0,
     ) -> dict[str, Any]:
-        """Return the JSON object of an answer, whose status says success."""
+        """Return the JSON object of an answer whose status says success.
+
+        Args:
+            method: as of `open`, like the others.
+            path: from the server's root.
+            params: the query.
+            body: sent as JSON.
+            limit: how many bytes the answer may have.
+            work_s: as of `open`.
+        """
         sent = None if body is None else json.dumps(body).encode()
         headers = {} if sent is None else {"Content-Type": "application/json"}
-        return self.json_of(method, path, sent, headers, params)
+        return self.json_of(method, path, sent, headers, params, limit=limit, work_s=work_s)
 
     def json_of(
         self,
@@ -132,11 +178,16 @@ class Transport:
         body: bytes | None,
         headers: Mapping[str, str],
         params: Mapping[str, str | int] | None = None,
+        *,
+        limit: int = _JSON_BYTES_MAX,
+        work_s: float = 0.0,
     ) -> dict[str, Any]:
         """Return the JSON object of the answer to a request with any body."""
         where = f"{method} {self.base}{path}"
-        with self.open(method, path, params=params, body=body, headers=headers) as answer:
-            raw = answer.read(_JSON_BYTES_MAX)
+        with self.open(
+            method, path, params=params, body=body, headers=headers, work_s=work_s
+        ) as answer:
+            raw = answer.read(limit)
         if not raw:
             raise RemoteUnavailable(f"{where}: an empty answer")
         try:
@@ -160,6 +211,8 @@ class Transport:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         pages: bool = False,
+        timeout_s: float | None = None,
+        work_s: float = 0.0,
     ) -> Iterator[Answer]:
         """Give the answer to a request; the connection is kept only if it was read to the end.
 
@@ -172,6 +225,8 @@ class Transport:
             body: sent as it is.
             headers: beside our own.
             pages: whether a good answer may be of the type `text/html`.
+            timeout_s: instead of the transport's own.
+            work_s: how much longer than usual the server may be silent, for what it has to do.
 
         Raises:
             AccessDenied: 401, 403.
@@ -184,9 +239,13 @@ class Transport:
         """
         where = f"{method} {self.base}{path}"
         query = "?" + urlencode(params, quote_via=quote, safe="") if params else ""
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
         session = self._take()
         try:
-            response, url = self._send(session, method, path + query, body, headers or {}, where)
+            target = path + query
+            response, url = self._send(
+                session, method, target, body, headers or {}, where, limit_s, limit_s + work_s
+            )
             try:
                 if not _same_origin(url, self.origin):
                     where += f" (redirected to {urlsplit(url).scheme}://{urlsplit(url).netloc})"
@@ -195,15 +254,12 @@ class Transport:
                 kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
                 if kind.lower() == "text/html" and not pages:
                     raise failures.not_oxen(_beginning(response), where)
-                answer = Answer(response, self._host, where, self._timeout_s)
                 try:
-                    yield answer
+                    yield Answer(response, self._host, where, limit_s)
                 except IntegrityError as exc:
                     raise IntegrityError(f"{where}: {exc}") from exc
-                finally:
-                    with self._lock:
-                        self.received_bytes += answer.received_bytes
             finally:
+                self._count(response)
                 _release(response)
         finally:
             self._give_back(session)
@@ -213,8 +269,17 @@ class Transport:
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
+        self._sockets.abort()
         for session in idle:
             session.close()
+
+    def abort(self) -> None:
+        """Break all connections: requests that wait for an answer fail at once, new ones do not."""
+        self._sockets.abort()
+
+    def _count(self, response: requests.Response) -> None:
+        with self._lock:
+            self.received_bytes += received_bytes(response)
 
     def _send(
         self,
@@ -224,6 +289,8 @@ class Transport:
         body: bytes | None,
         headers: Mapping[str, str],
         where: str,
+        timeout_s: float,
+        silence_s: float,
     ) -> tuple[requests.Response, str]:
         """Return the answer, and from which URL it came."""
         url = self.base + target
@@ -240,14 +307,15 @@ class Transport:
                     data=sendable_body(body),
                     headers=sent,
                     stream=True,
-                    timeout=(self._timeout_s, self._timeout_s),
+                    timeout=(timeout_s, silence_s),
                     allow_redirects=False,
                 )
             except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
-                raise failures.no_answer(exc, self._host, where, self._timeout_s) from exc
+                raise failures.no_answer(exc, self._host, where, silence_s) from exc
             location = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or location is None:
                 return response, url
+            self._count(response)
             response.close()
             url = _redirected(url, location, method, where)
         raise RemoteRefused(f"{where}: redirected more than {_REDIRECTS_MAX} times")
@@ -258,7 +326,7 @@ class Transport:
         with self._lock:
             if self._closed:
                 raise RemoteRefused(f"the connection to {self.base} was closed")
-            return self._idle.pop() if self._idle else new_session()
+            return self._idle.pop() if self._idle else new_session(self._sockets)
 
     def _give_back(self, session: requests.Session) -> None:
         with self._lock:

@@ -13,7 +13,11 @@ from oxenfs.remote.base import DirectoryNodes, RawNode, TreePlace
 from oxenfs.remote.http.transport import Transport
 from oxenfs.remote.wire import COMMIT, DIRECTORY, VNODE, decode_node
 
-_LIMITS = Limits(member_bytes=1 << 30)
+# A node lists the entries of one bucket, some 200 bytes each: clients make buckets of 10,000.
+_NODE_BYTES_MAX = 256 << 20
+_WHOLE = Limits(member_bytes=_NODE_BYTES_MAX)
+# All of these is kept until its directory is made: 2.5 million entries.
+_ONE = Limits(members=200_000, member_bytes=_NODE_BYTES_MAX, total_bytes=512 << 20)
 _RECENT = 8
 _TREE_NODES = (bytes([DIRECTORY]), bytes([VNODE]))
 
@@ -32,7 +36,7 @@ class Trees:
         with self._transport.open(
             "GET", f"/tree/download/{hash_text(commit)}", params=_params(b"")
         ) as answer:
-            nodes = {node.id: node for node in read_nodes(answer.pieces(), _LIMITS)}
+            nodes = {node.id: node for node in read_nodes(answer.pieces(), _ONE)}
             raw = nodes.get(commit)
             if raw is None:
                 raise NotFound(f"no commit {hash_text(commit)} at {self._transport.base}")
@@ -53,7 +57,7 @@ class Trees:
             with self._transport.open(
                 "GET", f"/tree/download/{hash_text(place.commit)}", params=_params(place.path)
             ) as answer:
-                nodes = {node.id: node for node in read_nodes(answer.pieces(), _LIMITS)}
+                nodes = {node.id: node for node in read_nodes(answer.pieces(), _ONE)}
                 if id in nodes:
                     return _directory(nodes, id)
         return self._by_id(id)
@@ -70,7 +74,7 @@ class Trees:
     def _archive(self, path: str, params: dict[str, str]) -> Iterator[RawNode]:
         seen: set[ObjectHash] = set()
         with self._transport.open("GET", path, params=params) as answer:
-            for node in read_nodes(answer.pieces(), _LIMITS):
+            for node in read_nodes(answer.pieces(), _WHOLE):
                 if node.id not in seen and node.node[:1] in _TREE_NODES:
                     seen.add(node.id)
                     yield node
@@ -84,7 +88,7 @@ class Trees:
     def _node(self, id: ObjectHash) -> RawNode:
         path = f"/tree/nodes/hash/{hash_text(id)}/download"
         with self._transport.open("GET", path) as answer:
-            nodes = {node.id: node for node in read_nodes(answer.pieces(), _LIMITS)}
+            nodes = {node.id: node for node in read_nodes(answer.pieces(), _ONE)}
         if id not in nodes:
             raise NotFound(f"no node {hash_text(id)} at {self._transport.base}")
         return nodes[id]

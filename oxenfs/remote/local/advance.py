@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from oxenfs.errors import Conflict, IntegrityError, NotFound, Unsupported
 from oxenfs.model import DEPTH_MAX, Commit, ObjectHash, check_name, hash_text
-from oxenfs.remote.local.refs import check_branch_name, has_commit, put_commit
+from oxenfs.remote.changes import check_branch_name
+from oxenfs.remote.local.refs import has_commit, put_commit
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.remote.wire import (
     DIRECTORY,

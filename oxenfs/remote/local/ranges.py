@@ -6,10 +6,14 @@ from collections.abc import Iterable, Iterator
 
 from oxenfs.errors import NotFound
 from oxenfs.model import Commit, Kind, ObjectHash
-from oxenfs.remote.base import RawNode, TreePlace
+from oxenfs.remote.base import DirectoryNodes, RawNode, TreePlace
+from oxenfs.remote.local.lookup import entries_to
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.rows import Row, rows_of
-from oxenfs.remote.wire import DIRECTORY, VNODE, children_of
+from oxenfs.remote.rows import rows_of
+from oxenfs.remote.wire import DIRECTORY, VNODE, DirectoryPayload, children_of
+
+_NOWHERE = TreePlace(ObjectHash(0), b"")
+"""Directories are found by id here."""
 
 
 def commits_between(remote: LocalRemote, base: ObjectHash, head: ObjectHash) -> list[Commit]:
@@ -30,11 +34,52 @@ def history_nodes(remote: LocalRemote, head: ObjectHash) -> Iterator[RawNode]:
 
 
 def range_nodes(remote: LocalRemote, base: ObjectHash, head: ObjectHash) -> Iterator[RawNode]:
-    """Yield the nodes that commits after `base`, up to `head`, have and `base` has not."""
-    seen = {node.id for node in remote.tree(base)}
-    for commit in commits_between(remote, base, head):
+    """Yield the nodes that commits after `base`, up to `head`, have and their parents have not.
+
+    The parents are among them, or older than `base`: whoever has `base` has all of it then. Costs
+    as much as what changed; the trees are not walked.
+    """
+    seen: set[ObjectHash] = set()
+    for commit in reversed(commits_between(remote, base, head)):
         yield remote.nodes.get(commit.id)
-        yield from remote.nodes.below(remote.root(commit.id), seen)
+        parent = remote.root(commit.parents[0]) if commit.parents else None
+        yield from changed_nodes(remote, parent, remote.root(commit.id), seen)
+
+
+def changed_nodes(
+    remote: LocalRemote, old: ObjectHash | None, new: ObjectHash, seen: set[ObjectHash]
+) -> Iterator[RawNode]:
+    """Yield the nodes of the tree `new` that are not at the same place in the tree `old`.
+
+    Args:
+        remote: where.
+        old: a directory's node id; None: there is none.
+        new: the same.
+        seen: ids to leave out, together with what is below them; grows.
+    """
+    waiting = [(old, new)]
+    while waiting:
+        before, after = waiting.pop()
+        if before == after or after in seen:
+            continue
+        seen.add(after)
+        if before is None:
+            seen.discard(after)
+            yield from remote.nodes.below(after, seen)
+            continue
+        theirs, ours = remote.directory(before, _NOWHERE), remote.directory(after, _NOWHERE)
+        yield ours.directory
+        known = {vnode.id for vnode in theirs.vnodes}
+        changed = [vnode for vnode in ours.vnodes if vnode.id not in known]
+        for vnode in changed:
+            if vnode.id not in seen:
+                seen.add(vnode.id)
+                yield vnode
+        if not any(child.type == DIRECTORY for vnode in changed for child in children_of(vnode)):
+            continue
+        folders = {row.name: row.id for row in rows_of(theirs) if row.kind == Kind.DIRECTORY}
+        rows = rows_of(DirectoryNodes(ours.directory, tuple(changed)))
+        waiting += [(folders.get(r.name), r.id) for r in rows if r.kind == Kind.DIRECTORY]
 
 
 def all_nodes(remote: LocalRemote) -> Iterator[RawNode]:
@@ -82,39 +127,16 @@ def subtree_nodes(
             yield from _below(remote, found, depth, seen)
 
 
-def row_at(remote: LocalRemote, commit: ObjectHash, path: bytes) -> Row | None:
-    """Return the entry at `path`, None for the root; raise `NotFound`, also below a file."""
-    return _find(remote, commit, path)[1]
-
-
-def _find(
-    remote: LocalRemote, commit: ObjectHash, path: bytes
-) -> tuple[list[ObjectHash], Row | None]:
-    way = [remote.root(commit)]
-    row: Row | None = None
-    for name in [part for part in path.split(b"/") if part]:
-        if row is not None and row.kind != Kind.DIRECTORY:
-            raise NotFound(f"{path!r} goes on below a file")
-        if row is not None:
-            way.append(row.id)
-        rows = rows_of(remote.directory(way[-1], TreePlace(commit, b"")))
-        row = next((row for row in rows if row.name == name), None)
-        if row is None:
-            raise NotFound(f"no {path!r}")
-    return way, row
-
-
 def _walk(
     remote: LocalRemote, commit: ObjectHash, path: bytes
 ) -> tuple[list[ObjectHash], ObjectHash | None]:
     """Return the directories on the way to `path`, and the one there if there is one."""
     try:
-        way, row = _find(remote, commit, path)
+        entries = list(entries_to(remote, commit, path))
     except NotFound:
         return [], None
-    if row is None:
-        return [], way[0]
-    return way, row.id if row.kind == Kind.DIRECTORY else None
+    way = [each.id for each in entries if isinstance(each, DirectoryPayload)]
+    return (way[:-1], way[-1]) if len(way) == len(entries) else (way, None)
 
 
 def _one(remote: LocalRemote, directory: ObjectHash) -> Iterator[RawNode]:

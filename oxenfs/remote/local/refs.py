@@ -7,21 +7,19 @@ Table `commits`: text of the id to Unix nanoseconds (i64 LE); the commit itself 
 from __future__ import annotations
 
 import heapq
-import re
 import struct
 from collections.abc import Iterator
 
-from oxenfs.errors import IntegrityError, NotFound, UsageError
+from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.kv import Environment, Transaction
 from oxenfs.model import Branch, Commit, ObjectHash, hash_text
+from oxenfs.remote.changes import BRANCH_BYTES_MAX
+from oxenfs.remote.changes import check_branch_name as check_branch_name
 from oxenfs.remote.local.nodes import Nodes
 from oxenfs.remote.wire import decode_node, little
 
 _TIME = struct.Struct("<q")
 _TIME_MAX = (1 << 63) - 1
-_BRANCH_BYTES_MAX = 500
-# What Oxen's servers refuse in a branch name, and what would not survive in a path.
-_BRANCH_BAD = re.compile(r"[~^:?\[*\\\s\x00-\x1f\x7f]|\.\.|@\{|//|\A@\Z|\.\Z|\A/|/\Z|\A\Z|\A-")
 
 
 class Refs:
@@ -41,7 +39,7 @@ class Refs:
         """Return one branch; raise `NotFound`."""
         # What was no UTF-8 on the command line cannot be the name of a branch.
         key = name.encode(errors="replace")
-        value = self._meta.get("refs", key) if 0 < len(key) <= _BRANCH_BYTES_MAX else None
+        value = self._meta.get("refs", key) if 0 < len(key) <= BRANCH_BYTES_MAX else None
         if value is None:
             raise NotFound(f"no branch {name!r} in {self._meta.path.parent}")
         return Branch(name, _id(value))
@@ -130,16 +128,6 @@ def move_branch(txn: Transaction, name: str, old: ObjectHash | None, new: Object
         return False
     txn.put("refs", key, little(new))
     return True
-
-
-def check_branch_name(name: str) -> None:
-    """Raise `UsageError` unless Oxen's servers would take `name` for a branch."""
-    try:
-        length = len(name.encode())
-    except UnicodeEncodeError as exc:
-        raise UsageError(f"a branch name that is not UTF-8: {name!r}") from exc
-    if _BRANCH_BAD.search(name) or length > _BRANCH_BYTES_MAX:
-        raise UsageError(f"not a branch name that Oxen takes: {name!r}")
 
 
 def _id(value: bytes) -> ObjectHash:

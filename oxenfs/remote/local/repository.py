@@ -142,9 +142,10 @@ class LocalRemote:
         """What makes commits here."""
         return Publisher(self.layout, self._meta, self._nodes, self._refs)
 
-    def _begin(self, author: Author) -> None:
-        publisher = Publisher(self.layout, self._meta, self._nodes, self._refs)
-        publisher.first_commit(self.layout.default_branch, "Initialized repository", author)
+    def begin(self, branch: str, author: Author) -> None:
+        """Make the first branch of a repository without any; see `oxenfs.remote.base.Beginning`."""
+        if not self.branches():
+            self.publisher.first_commit(branch, "Initialized repository", author)
 
 
 def create(
@@ -156,7 +157,7 @@ def create(
     """
     layout = make_layout(path, default_branch=default_branch, vnode_size=vnode_size)
     remote = LocalRemote(layout, layout.open_meta(create=True))
-    remote._begin(author)
+    remote.begin(default_branch, author)
     finish(layout)
     return remote
 

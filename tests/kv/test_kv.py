@@ -14,13 +14,7 @@ import pytest
 from oxenfs.errors import IntegrityError, OxenfsError
 from oxenfs.kv import Environment, open_environment
 
-TABLES = ("one", "two")
-ITEMS = {b"%05d" % n: b"value %d " % n * (n % 60) for n in range(2000)}
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "index"
+from .conftest import ITEMS, TABLES
 
 
 @pytest.fixture
@@ -28,18 +22,6 @@ def env(path: Path) -> Iterator[Environment]:
     made = open_environment(path, TABLES, durable=False)
     yield made
     made.close()
-
-
-@pytest.fixture
-def data(path: Path) -> Path:
-    """The data file of a closed environment that has `ITEMS` in both tables."""
-    made = open_environment(path, TABLES, durable=False)
-    with made.write() as txn:
-        for key, value in ITEMS.items():
-            txn.put("one", key, value)
-            txn.put("two", key, value[::-1])
-    made.close()
-    return path / "data.mdb"
 
 
 def test_values_come_back_and_tables_are_apart(env: Environment) -> None:

@@ -14,25 +14,7 @@ import pytest
 from oxenfs.errors import IntegrityError, OxenfsError
 from oxenfs.kv import MAP_BYTES, extend_to_last_page, open_environment
 
-TABLES = ("one", "two")
-ITEMS = {b"%05d" % n: b"value %d " % n * (n % 60) for n in range(2000)}
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def data(path: Path) -> Path:
-    """The data file of a closed environment that has `ITEMS` in both tables."""
-    made = open_environment(path, TABLES, durable=False)
-    with made.write() as txn:
-        for key, value in ITEMS.items():
-            txn.put("one", key, value)
-            txn.put("two", key, value[::-1])
-    made.close()
-    return path / "data.mdb"
+from .conftest import ITEMS, TABLES
 
 
 def run(script: str, *args: object) -> list[str]:

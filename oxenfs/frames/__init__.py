@@ -1,0 +1,1 @@
+"""Frames and arrays of videos: what a SPEC means, and decoding in child processes."""

@@ -1,0 +1,279 @@
+"""A decoder that gives the frame with a number, from wherever it is.
+
+It seeks to the index's own keyframe and decodes forward until the frame's exact PTS comes;
+seeking to the PTS itself misses frames with open GOPs, FLV, AVI with B-frames and fragmented mp4.
+It never gives a neighbour. After a frame it stays where it is, so reading on decodes each once.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from oxenfs.frames.container import PIXELS_MAX, TROUBLE, BadVideo, open_container
+from oxenfs.frames.index import FrameIndex
+from oxenfs.frames.source import Source, View
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+THREADS = 2
+_FAR_S = 1
+
+Passing = Callable[[int, "VideoFrame"], None]
+"""Gets each frame that is decoded on the way to another, with its number."""
+
+
+class Decoder:
+    """An open decoder of one video. One thread at a time.
+
+    Attributes:
+        number: of the frame that was given last; -1 at first.
+        passing: gets frames that are decoded on the way.
+        stream: of the container that is open.
+    """
+
+    def __init__(self, source: Source, index: FrameIndex) -> None:
+        """Open the stream of `index`; raise `BadVideo` if that fails."""
+        self._source = source
+        self._index = index
+        self._patient = not index.trusted
+        self._container: InputContainer | None = None
+        self.number = -1
+        self.passing: Passing | None = None
+        self._current: VideoFrame | None = None
+        # The frame after the one that was looked for, if it came instead of it.
+        self._pending: VideoFrame | None = None
+        self._before: VideoFrame | None = None
+        self._missing: dict[int, int | None] = {}
+        self._open()
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory this holds: reference pictures and those on their way."""
+        shape = self._index.shape
+        return 4 << 20 if not shape.width else (4 << 20) + 24 * shape.width * shape.height * 3 // 2
+
+    def close(self) -> None:
+        """Let go of the decoder."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+        self._current = self._pending = self._before = None
+
+    def distance(self, number: int) -> int:
+        """Return how many frames must be decoded to get to `number` from here."""
+        if number == self.number:
+            return 0
+        if self._reachable(number):
+            return number - self.number
+        return number - self._key_before(number) + 1
+
+    def frame(self, number: int) -> VideoFrame | None:
+        """Return the frame, None if the decoder does not give it: its data is damaged.
+
+        The frame is valid until the next call.
+
+        Raises:
+            SourceFailed: bytes did not come.
+            BadVideo: it cannot be opened any more.
+        """
+        if number == self.number and self._current is not None:
+            return self._current
+        if number in self._missing:
+            return None
+        for attempt in self._attempts(number):
+            if not attempt():
+                continue
+            found = self._forward(number)
+            self._source.check()
+            if found is not None:
+                self.number, self._current = number, found
+                return found
+        before = self._before
+        known = None if before is None else self._number_of(before)
+        self._missing[number] = known if known is not None and known < number else None
+        return None
+
+    def held(self, number: int) -> VideoFrame | None:
+        """Return the frame, or the last one before it that can be decoded."""
+        found = self.frame(number)
+        if found is not None or self._index.ordered:
+            return found if found is not None else self._before
+        before = self._missing.get(number)
+        return None if before is None else self.frame(before)
+
+    def _attempts(self, number: int) -> Iterator[Callable[[], bool]]:
+        """Yield ways to get before the frame, the cheapest first."""
+        if self._reachable(number):
+            yield lambda: True
+        if self._index.ordered:
+            yield self._restart
+            return
+        key = self._key_before(number)
+        if key >= 0:
+            yield lambda: self._seek(self._index.seeks[key])
+        if not self._patient:
+            # An error, or frames lost by decoding in several threads: once more, slowly.
+            self._patient = True
+            self._open()
+            if key >= 0:
+                yield lambda: self._seek(self._index.seeks[key])
+        if key > 0:
+            yield lambda: self._seek(self._earlier(key))
+        yield self._restart
+
+    def _reachable(self, number: int) -> bool:
+        """Return whether decoding on from here is the way to get to the frame."""
+        if self._ended or number <= self.number:
+            return False
+        if self._index.ordered:
+            return True
+        if self._at is None:
+            return False
+        target = self._index.pts[number]
+        if self._pending is not None and (self._pending.pts or 0) > target:
+            return False
+        key = self._key_before(number)
+        return key < 0 or self._index.seeks[key] <= self._at
+
+    def _key_before(self, number: int) -> int:
+        """Return which seek point is the last at or before the frame, -1 if there is none."""
+        return bisect.bisect_right(self._index.seeks, self._index.pts[number]) - 1
+
+    def _earlier(self, key: int) -> int:
+        seeks = self._index.seeks
+        if not self._index.far_seeks:
+            return seeks[key - 1]
+        limit = seeks[key] - int(_FAR_S / self._index.time_base)
+        return seeks[max(bisect.bisect_right(seeks, limit, 0, key) - 1, 0)]
+
+    def _open(self) -> None:
+        self.close()
+        self._container = open_container(View(self._source))
+        try:
+            stream = self._container.streams[self._index.stream]
+        except IndexError as exc:
+            raise BadVideo("its video stream is gone") from exc
+        if stream.type != "video" or stream.codec_context is None:
+            raise BadVideo("its video stream cannot be decoded")
+        self.stream: VideoStream = stream  # type: ignore[assignment]
+        context = self.stream.codec_context
+        context.options = {"max_pixels": str(PIXELS_MAX)}
+        context.thread_type = "NONE" if self._patient else "FRAME"
+        context.thread_count = 1 if self._patient else THREADS
+        self._begin()
+
+    def _begin(self) -> None:
+        """Note that the next frame comes from the container's position."""
+        self._frames = self._decoded()
+        self.number, self._given = -1, 0
+        self._at: int | None = None
+        self._ended = False
+        self._current = self._pending = self._before = None
+
+    def _restart(self) -> bool:
+        self._open()
+        return True
+
+    def _seek(self, pts: int) -> bool:
+        if self._container is None:
+            self._open()
+        assert self._container is not None
+        try:
+            self._container.seek(pts, stream=self.stream, backward=True)
+        except TROUBLE:
+            self._source.check()
+            return False
+        self._begin()
+        return True
+
+    def _forward(self, number: int) -> VideoFrame | None:
+        """Decode on until the frame comes; None if another one comes instead, or the end."""
+        if self._index.ordered:
+            return self._count_to(number)
+        target = self._index.pts[number]
+        while True:
+            frame = self._pending if self._pending is not None else next(self._frames, None)
+            self._pending = None
+            if frame is None:
+                self._ended = True
+                return None
+            if frame.pts is None:
+                continue
+            if frame.pts == target:
+                self._at = target
+                return frame
+            if frame.pts > target:
+                self._pending = frame
+                return None
+            self._at = frame.pts
+            self._pass(frame)
+
+    def _count_to(self, number: int) -> VideoFrame | None:
+        while True:
+            frame = next(self._frames, None)
+            if frame is None:
+                self._ended = True
+                return None
+            self._given += 1
+            if self._given == number + 1:
+                return frame
+            self._before = frame
+            self.number = self._given - 1
+            if self.passing is not None:
+                self.passing(self._given - 1, frame)
+
+    def _pass(self, frame: VideoFrame) -> None:
+        self._before = frame
+        number = self._number_of(frame)
+        if number is not None:
+            self.number, self._current = number, frame
+            if self.passing is not None:
+                self.passing(number, frame)
+
+    def _number_of(self, frame: VideoFrame) -> int | None:
+        if frame.pts is None:
+            return None
+        pts = self._index.pts
+        at = bisect.bisect_left(pts, frame.pts)
+        return at if at < len(pts) and pts[at] == frame.pts else None
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        """Yield frames from the container's position on; errors of single packets are passed by."""
+        assert self._container is not None
+        return decoded(self._container, self.stream, self._source.check)
+
+
+def packets(
+    container: InputContainer, stream: VideoStream, on_trouble: Callable[[], None]
+) -> Iterator[Packet[VideoStream]]:
+    """Yield the stream's packets; what the demuxer cannot read ends it, as in the ffmpeg tool."""
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
+    except TROUBLE:
+        on_trouble()
+
+
+def decoded(
+    container: InputContainer, stream: VideoStream, on_trouble: Callable[[], None]
+) -> Iterator[VideoFrame]:
+    """Yield the frames that come from the container's position on, in presentation order.
+
+    `on_trouble` is called after each error of the library; it may raise.
+    """
+    for packet in packets(container, stream, on_trouble):
+        try:
+            yield from packet.decode()
+        except TROUBLE:
+            on_trouble()
+    try:
+        yield from stream.codec_context.decode(None)
+    except TROUBLE:
+        on_trouble()

@@ -1,0 +1,320 @@
+"""Packets of a video to its frame index; a full decode only where packets cannot be trusted."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from av.sidedata.sidedata import Type
+
+from oxenfs.frames.container import BadVideo, opened, video_stream
+from oxenfs.frames.decode import Decoder, decoded, packets
+from oxenfs.frames.index import FrameIndex, Shape
+from oxenfs.frames.select import nearest
+from oxenfs.frames.source import Source, View, without_media
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+FRAMES_MAX = 1 << 24
+_RATE_DEFAULT = Fraction(25)
+_VP8_SHOWN = 0x10
+_MICRO = 1_000_000
+_JUMP_AHEAD, _JUMP_BACK = 10 * _MICRO, _MICRO // 10
+_NO_SHAPE = Shape(0, 0, "")
+
+
+class _Packet(NamedTuple):
+    pts: int | None
+    dts: int | None
+    duration: int
+    key: bool
+    discard: bool
+
+
+class _Distrust(Exception):
+    """The packets do not tell which frames there are."""
+
+
+def scan(source: Source) -> FrameIndex:
+    """Return the frame index of a video.
+
+    Of a plain mp4 or mov only the tables are read, and what its first frame needs; of other
+    containers everything, once.
+
+    Raises:
+        BadVideo: there is no frame to show.
+        SourceFailed: bytes did not come.
+    """
+    quick = without_media(source)
+    index = None
+    try:
+        index = _from_packets(quick if quick is not None else View(source), quick is not None)
+    except _Distrust:
+        pass
+    except BadVideo:
+        if quick is None:
+            raise
+        # The zeros may be what it stumbles over.
+        return _patiently(source)
+    if index is None:
+        return _patiently(source)
+    decoder = Decoder(source, index)
+    try:
+        frame = decoder.held(0)
+        if frame is None:
+            # The first one is damaged: the shape is that of the first that is not.
+            return _patiently(source)
+        return replace(index, shape=shape_of(frame, _aspect(decoder.stream)))
+    finally:
+        decoder.close()
+
+
+def shape_of(frame: VideoFrame, aspect: tuple[int, int]) -> Shape:
+    """Return what a filter graph must know of a decoded frame."""
+    matrix: tuple[int, ...] = ()
+    entry: Any
+    for entry in frame.side_data:
+        if entry.type == Type.DISPLAYMATRIX:
+            data = bytes(entry)
+            if len(data) >= 36:
+                matrix = tuple(
+                    int.from_bytes(data[at : at + 4], "little", signed=True)
+                    for at in range(0, 36, 4)
+                )
+    return Shape(
+        frame.width,
+        frame.height,
+        frame.format.name,
+        aspect,
+        int(frame.colorspace),
+        int(frame.color_range),
+        matrix,
+    )
+
+
+def _aspect(stream: VideoStream) -> tuple[int, int]:
+    ratio = stream.sample_aspect_ratio
+    if ratio is None or ratio <= 0:
+        return (0, 1)
+    return (ratio.numerator, ratio.denominator)
+
+
+def _from_packets(source: Source, tables_only: bool) -> FrameIndex:
+    with opened(source) as container:
+        stream = video_stream(container)
+        codec = stream.codec_context.name
+        if tables_only and codec == "vp8":
+            raise _Distrust  # its hidden packets are told by their first byte
+        troubles: list[None] = []
+        found = list(_read(container, stream, codec, troubles))
+        source.check()
+        if troubles:
+            raise _Distrust
+        if tables_only:
+            found = _with_keys(found, stream)
+        return _index(container, stream, found)
+
+
+def _read(
+    container: InputContainer, stream: VideoStream, codec: str, troubles: list[None]
+) -> Iterable[_Packet]:
+    vp8 = codec == "vp8"
+    count = 0
+    for packet in packets(container, stream, lambda: troubles.append(None)):
+        if packet.is_corrupt:
+            raise _Distrust
+        if vp8 and not memoryview(packet)[0] & _VP8_SHOWN:
+            continue
+        count += 1
+        if count > FRAMES_MAX:
+            raise BadVideo(f"more than {FRAMES_MAX:,} frames")
+        yield _Packet(
+            packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, packet.is_discard
+        )
+
+
+def _with_keys(found: list[_Packet], stream: VideoStream) -> list[_Packet]:
+    """Take the key flags from the container's table: the parser finds none in zeros."""
+    keys = {entry.timestamp for entry in stream.index_entries if entry.is_keyframe}
+    return [packet._replace(key=packet.dts in keys) for packet in found]
+
+
+def _index(container: InputContainer, stream: VideoStream, found: list[_Packet]) -> FrameIndex:
+    if not found:
+        raise _Distrust
+    if not found[0].key:
+        raise _Distrust
+    time_base = _time_base(stream)
+    far = container.format.name in ("mpegts", "mpeg")
+    ordered = False
+    if all(packet.pts is None for packet in found):
+        # An elementary stream: frames follow each other at the rate that its headers tell.
+        rate = _rate(stream)
+        count = sum(not packet.discard for packet in found)
+        return FrameIndex(
+            stream.index,
+            len(container.streams),
+            1 / rate,
+            0,
+            array("q", range(count)),
+            array("I", [0]),
+            array("q"),
+            Fraction(1),
+            True,
+            far,
+            True,
+            _NO_SHAPE,
+        )
+    if any(packet.pts is None for packet in found):
+        raise _Distrust
+    if far:
+        repaired = _repaired(found, time_base)
+        ordered = repaired is not found
+        found = repaired
+    times = [packet.dts for packet in found if packet.dts is not None]
+    if any(later < earlier for earlier, later in pairwise(times)):
+        raise _Distrust
+    pts = [packet.pts or 0 for packet in found]
+    if min(pts) < pts[0]:
+        raise _Distrust
+    shown = [packet for packet in found if not packet.discard]
+    if not shown:
+        raise _Distrust
+    order = sorted(range(len(shown)), key=lambda at: shown[at].pts or 0)
+    times_shown = array("q", (shown[at].pts or 0 for at in order))
+    if any(a == b for a, b in pairwise(times_shown)):
+        raise _Distrust
+    last = shown[order[-1]].duration
+    return FrameIndex(
+        stream.index,
+        len(container.streams),
+        time_base,
+        _start(container, time_base),
+        times_shown,
+        array("I", (number for number, at in enumerate(order) if shown[at].key)),
+        array("q", () if ordered else sorted(packet.pts or 0 for packet in found if packet.key)),
+        _last_duration(last, times_shown, stream, time_base),
+        ordered,
+        far,
+        True,
+        _NO_SHAPE,
+    )
+
+
+def _repaired(found: list[_Packet], time_base: Fraction) -> list[_Packet]:
+    """Continue the times where they jump, as the ffmpeg tool does; `found` itself if none does.
+
+    In microseconds and by DTS, in the order of the file.
+    """
+    per_tick = time_base * _MICRO
+    num, den = per_tick.numerator, per_tick.denominator
+    shift = 0
+    last: int | None = None
+    expected = 0
+    jumped = False
+    repaired = []
+    for packet in found:
+        stamp = packet.dts if packet.dts is not None else packet.pts or 0
+        dts = nearest(stamp * num, den) + shift
+        if last is not None and (abs(dts - expected) > _JUMP_AHEAD or dts < last - _JUMP_BACK):
+            shift += expected - dts
+            dts = expected
+            jumped = True
+        last = dts
+        expected = dts + nearest(packet.duration * num, den)
+        ticks = nearest(shift * den, num)
+        repaired.append(
+            packet._replace(
+                pts=(packet.pts or 0) + ticks,
+                dts=None if packet.dts is None else packet.dts + ticks,
+            )
+        )
+    return repaired if jumped else found
+
+
+def _patiently(source: Source) -> FrameIndex:
+    """Return the index of the frames that really come out of a decoder."""
+    with opened(View(source)) as container:
+        stream = video_stream(container)
+        stream.codec_context.options = {"max_pixels": str(1 << 26)}
+        stream.codec_context.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
+        times: list[int | None] = []
+        keys: list[int] = []
+        shape: Shape | None = None
+        last = 0
+        for frame in decoded(container, stream, source.check):
+            if shape is None:
+                shape = shape_of(frame, _aspect(stream))
+            if frame.key_frame:
+                keys.append(len(times))
+            times.append(frame.pts)
+            last = frame.duration or 0
+            if len(times) > FRAMES_MAX:
+                raise BadVideo(f"more than {FRAMES_MAX:,} frames")
+        source.check()
+        if shape is None:
+            raise BadVideo("none of its frames can be decoded")
+        time_base = _time_base(stream)
+        step = nearest(time_base.denominator * 1, 1) / (_rate(stream) * time_base.numerator)
+        pts, sound = _in_order(times, max(int(step), 1))
+        return FrameIndex(
+            stream.index,
+            len(container.streams),
+            time_base,
+            _start(container, time_base),
+            pts,
+            array("I", keys),
+            array("q", (pts[key] for key in keys)) if sound else array("q"),
+            _last_duration(last, pts, stream, time_base),
+            not sound,
+            container.format.name in ("mpegts", "mpeg"),
+            False,
+            shape,
+        )
+
+
+def _in_order(times: list[int | None], step: int) -> tuple[array[int], bool]:
+    """Return strictly increasing times, and whether they are the frames' own."""
+    pts = array("q")
+    sound = True
+    for time in times:
+        if time is None or (pts and time <= pts[-1]):
+            sound = False
+            time = pts[-1] + step if pts else 0
+        pts.append(time)
+    return pts, sound
+
+
+def _time_base(stream: VideoStream) -> Fraction:
+    if not stream.time_base:
+        raise BadVideo("it has no time base")
+    return stream.time_base
+
+
+def _start(container: InputContainer, time_base: Fraction) -> int:
+    """Return the container's start, which is in microseconds, in ticks of the stream."""
+    ticks = Fraction(container.start_time or 0, _MICRO) / time_base
+    return nearest(ticks.numerator, ticks.denominator)
+
+
+def _rate(stream: VideoStream) -> Fraction:
+    rate = stream.guessed_rate
+    return Fraction(rate) if rate else _RATE_DEFAULT
+
+
+def _last_duration(
+    last: int, pts: array[int], stream: VideoStream, time_base: Fraction
+) -> Fraction:
+    if last > 0:
+        return Fraction(last)
+    if len(pts) > 1 and pts[-1] > pts[-2]:
+        return Fraction(pts[-1] - pts[-2])
+    return 1 / (_rate(stream) * time_base)

@@ -1,0 +1,130 @@
+"""Which source frame is behind each file number of a SPEC. Exact rational arithmetic throughout.
+
+The rules are those of the ffmpeg command line tool: its fps filter and the step after it that
+makes the rate constant, its trim and select filters.
+"""
+
+from __future__ import annotations
+
+import bisect
+from array import array
+from fractions import Fraction
+
+from oxenfs.frames.index import FrameIndex
+from oxenfs.frames.spec import Spec
+
+FILES_MAX = 1 << 24
+"""More files than this in one folder are refused: a rate of a million would fill any memory."""
+
+MISSING = 0xFFFFFFFF
+"""Stands for a word of a list that has no frame."""
+
+
+class TooMany(ValueError):
+    """The SPEC would make more files than a folder may have."""
+
+
+def select(index: FrameIndex, spec: Spec) -> array[int]:
+    """Return the source frame of each file: uint32, file 000001 first.
+
+    Raises:
+        TooMany: more than `FILES_MAX`.
+    """
+    if not index.count:
+        return array("I", [MISSING] * len(spec.words))
+    if spec.rate is not None:
+        return _at_rate(index, spec, spec.rate)
+    first, stop = _segment(index, spec)
+    if spec.select == "keyframes":
+        return array("I", (key for key in index.keys if first <= key < stop))
+    if spec.select == "words":
+        return array("I", (_word(index, word, first, stop) for word in spec.words))
+    return array("I", range(first, stop, spec.every))
+
+
+def nearest(numerator: int, denominator: int) -> int:
+    """Return the quotient rounded to the nearest integer, halves away from zero.
+
+    `denominator` is positive.
+    """
+    if numerator < 0:
+        return -((-2 * numerator + denominator) // (2 * denominator))
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
+def _at_rate(index: FrameIndex, spec: Spec, rate: Fraction) -> array[int]:
+    per_tick = index.time_base * rate
+    num, den = per_tick.numerator, per_tick.denominator
+    start, pts = index.start, index.pts
+    # `nearest`, spelt out: a call per frame would double the time of a long video.
+    slots = [
+        (2 * t * num + den) // (2 * den) if t >= 0 else -((-2 * t * num + den) // (2 * den))
+        for t in (p - start for p in pts)
+    ]
+    after = (pts[-1] - start + index.last_duration) * per_tick
+    end = nearest(after.numerator, after.denominator)
+    begin = slots[0]
+    if slots[0] >= end:
+        return array("I")
+    if spec.start is not None:
+        begin = max(begin, _slot(spec.start, rate))
+    if spec.end is not None:
+        end = min(end, _slot(spec.end, rate))
+    if end - min(begin, 0) > FILES_MAX:
+        raise TooMany(f"{end - begin:,} frames are more than a folder may have ({FILES_MAX:,})")
+    picks = array("I")
+    # Slots do not go down, so each frame is shown from its slot to the next one's.
+    at = max(bisect.bisect_right(slots, begin) - 1, 0)
+    slot = begin
+    while slot < end:
+        following = slots[at + 1] if at + 1 < len(slots) else end
+        upto = min(following, end)
+        if upto > slot:
+            picks.extend([at] * (upto - slot))
+            slot = upto
+        at += 1
+    if picks and index.streams > 1 and begin > 0 and spec.start is None and spec.end is None:
+        # ffmpeg's constant-rate step begins where the only stream begins; another stream makes it
+        # begin at zero, and its first picture fills what is before. The trim filter of a segment
+        # goes without that step.
+        picks[:0] = array("I", [picks[0]] * begin)
+    return picks
+
+
+def _slot(seconds: Fraction, rate: Fraction) -> int:
+    product = seconds * rate
+    return nearest(product.numerator, product.denominator)
+
+
+def _segment(index: FrameIndex, spec: Spec) -> tuple[int, int]:
+    """Return the first frame of the segment, and the one after the last."""
+    first, stop = 0, index.count
+    if spec.start is not None:
+        first = bisect.bisect_left(index.pts, _ticks(index, spec.start))
+    if spec.end is not None:
+        stop = bisect.bisect_left(index.pts, _ticks(index, spec.end))
+    return first, max(first, stop)
+
+
+def _ticks(index: FrameIndex, seconds: Fraction) -> int:
+    ticks = seconds / index.time_base
+    return index.start + nearest(ticks.numerator, ticks.denominator)
+
+
+def _word(index: FrameIndex, word: str | Fraction, first: int, stop: int) -> int:
+    """Return the frame that a word of a list means, or `MISSING`."""
+    if first == stop:
+        return MISSING
+    if word == "first":
+        return first
+    if word == "middle":
+        return first + (stop - first) // 2
+    if word == "last":
+        return stop - 1
+    time = Fraction(word) / index.time_base + index.start
+    after = index.pts[-1] + index.last_duration
+    if time >= after:
+        return MISSING
+    # On screen from its own time until the next one's; players show the first frame early.
+    frame = max(bisect.bisect_right(index.pts, time) - 1, 0)
+    return frame if first <= frame < stop else MISSING

@@ -1,0 +1,450 @@
+"""Frames of videos for whoever shows them: plans, files, rows of arrays. Used from one trio loop.
+
+What was made is kept by the video's key, what becomes of its frames, the frame's number, and the
+versions of the codec library and of our format; specs that show the same picture share it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import logging
+from array import array
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from fractions import Fraction
+
+import trio
+
+from oxenfs.errors import DamagedFrame, DecodeError, IntegrityError, OxenfsError, VideoError
+from oxenfs.frames import plans
+from oxenfs.frames.index import FrameIndex
+from oxenfs.frames.index import load as load_index
+from oxenfs.frames.kept import Kept, MemoryKept
+from oxenfs.frames.plans import Plan
+from oxenfs.frames.pool import Job, Pool, Video
+from oxenfs.frames.reading import Reading
+from oxenfs.frames.select import MISSING
+from oxenfs.frames.spec import Spec
+from oxenfs.frames.wire import Head
+
+log = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+DEADLINE_S = 30.0
+_PLAN_DEADLINE_S = 120.0
+_PLANS = 256
+_ERRORS = 4096
+_ROW_BYTES_KEPT = 64 << 20
+_SAVE_S = 2.0
+
+
+@functools.cache
+def version() -> str:
+    """Return what pictures depend on beside the video: the codec library's version and ours."""
+    try:
+        return f"{FORMAT_VERSION}/{importlib.metadata.version('av')}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"{FORMAT_VERSION}/none"
+
+
+class _Flight:
+    """Something that is being made; whoever else wants it waits."""
+
+    __slots__ = ("data", "done", "failure", "job")
+
+    def __init__(self, job: Job | None = None) -> None:
+        self.done = trio.Event()
+        self.data: bytes | None = None
+        self.failure: Exception | None = None
+        self.job = job
+
+    def land(self, data: bytes | None, failure: Exception | None = None) -> None:
+        """Give everybody who waits the result."""
+        self.data, self.failure = data, failure
+        self.done.set()
+
+
+class _PlanJob(Job):
+    """Works out a plan, and the index where there is none yet."""
+
+    def __init__(self, video: Video, spec: Spec, index: bytes | None) -> None:
+        super().__init__(video, urgent=True)
+        self._spec = spec
+        self._index = index
+        self.done = trio.Event()
+        self.failure: Exception | None = None
+        self.facts: dict[str, int] = {}
+        self.picks: array[int] = array("I")
+        self.index = b""
+
+    def message(self) -> tuple[Head, bytes]:
+        """Return the request, with the index that is kept."""
+        return {"t": "plan", "spec": self._spec.text}, self._index or b""
+
+    def take(self, head: Head, body: bytes) -> None:
+        """Take the answer apart, and believe nothing that does not fit."""
+        try:
+            self.facts = {
+                name: int(head[name]) for name in ("count", "width", "height", "bytes", "exact")
+            }
+            length = int(head["index"])
+            if not 0 <= length <= len(body) or (len(body) - length) % 4:
+                raise ValueError("lengths")
+            split = len(body) - length
+            self.picks, self.index = plans.picks_of(body[:split]), body[split:]
+            if len(self.picks) != self.facts["count"] or min(self.facts.values()) < 0:
+                raise ValueError("counts")
+            if self.index:
+                load_index(self.index)
+        except (KeyError, TypeError, ValueError, IntegrityError) as exc:
+            self.failure = DecodeError(f"a decoding process answers nonsense: {exc}")
+
+    def fail(self, exc: Exception) -> None:
+        """Note why."""
+        self.failure = exc
+        self.done.set()
+
+    def end(self) -> None:
+        """Wake who waits."""
+        self.done.set()
+
+
+class _RunJob(Job):
+    """Makes some frames."""
+
+    def __init__(
+        self,
+        service: Frames,
+        plan: Plan,
+        frames: list[int],
+        *,
+        rows: bool,
+        passing: bool,
+        urgent: bool,
+    ) -> None:
+        super().__init__(plan.video, urgent=urgent)
+        self._service = service
+        self._plan = plan
+        self._frames = frames
+        self._rows = rows
+        self._passing = passing
+        self.left = set(frames)
+
+    def message(self) -> tuple[Head, bytes]:
+        """Return what is still to be made."""
+        frames = [frame for frame in self._frames if frame in self.left]
+        head = {"t": "run", "spec": self._plan.spec.text, "rows": self._rows, "frames": frames}
+        return {**head, "passing": self._passing, "urgent": self.urgent}, b""
+
+    def take(self, head: Head, body: bytes) -> None:
+        """Keep one frame."""
+        frame = head.get("frame")
+        if not isinstance(frame, int):
+            return
+        if head["t"] == "missing":
+            why = f"frame {frame} cannot be decoded: its data is damaged"
+            self._service.landed(self._plan, frame, self._rows, None, DamagedFrame(why))
+        elif not self._rows or len(body) == self._plan.row_bytes:
+            self._service.landed(self._plan, frame, self._rows, body, None)
+        self.left.discard(frame)
+
+    def fail(self, exc: Exception) -> None:
+        """Tell whoever waits for what was not made."""
+        for frame in self.left:
+            self._service.landed(self._plan, frame, self._rows, None, exc)
+        self.left.clear()
+
+    def end(self) -> None:
+        """Nothing of it may be left waiting."""
+        self.fail(DecodeError("decoding was given up"))
+
+
+class Frames:
+    """Plans, files and rows.
+
+    Attributes:
+        pool: the decoding children.
+        decoded, encoded: how many frames came from children, and how many of them as files.
+    """
+
+    def __init__(self, scope: str, kept: Kept | None = None, pool: Pool | None = None) -> None:
+        """Keep what is made in `kept`, under keys that begin with `scope` (the remote's key).
+
+        Nothing is shared between remotes: one could otherwise plant pictures for another.
+        """
+        self.pool = pool or Pool()
+        self.decoded = self.encoded = 0
+        self._scope = scope
+        self._kept: Kept = kept or MemoryKept(16 << 20)
+        self._recent = MemoryKept()
+        self._rows = MemoryKept(_ROW_BYTES_KEPT)
+        self._flights: dict[bytes, _Flight] = {}
+        self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
+        self._planning: dict[tuple[str, str], _Flight] = {}
+        self._errors: OrderedDict[tuple[str, str], VideoError] = OrderedDict()
+        self._reading: OrderedDict[tuple[str, str, bool], Reading] = OrderedDict()
+        self._nursery: trio.Nursery | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Let frames be asked for inside."""
+        async with self.pool.running(), trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._save_now_and_then)
+            try:
+                yield
+            finally:
+                self._nursery = None
+                nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True, relative_deadline=2.0):
+            await self._save()
+
+    def prepare(self) -> None:
+        """Get ready, as somebody is about to ask."""
+        self.pool.prepare()
+
+    def known_plan(self, video: Video, spec: Spec) -> Plan | None:
+        """Return the plan if it is in memory."""
+        return self._plans.get((video.key, spec.text))
+
+    async def plan(self, video: Video, spec: Spec) -> Plan:
+        """Return which files the SPEC makes of the video.
+
+        Raises:
+            VideoError: none, and never any; says why.
+            DecodeError: it could not be found out this time.
+            OxenfsError: what the video's own bytes raised.
+        """
+        key = (video.key, spec.text)
+        while True:
+            found = self._plans.get(key)
+            if found is not None:
+                self._plans.move_to_end(key)
+                return found
+            if key in self._errors:
+                raise self._errors[key]
+            flight = self._planning.get(key)
+            if flight is None:
+                break
+            await flight.done.wait()
+            if flight.failure is not None:
+                raise flight.failure
+        flight = self._planning[key] = _Flight()
+        try:
+            plan = await self._make_plan(video, spec)
+            self._plans[key] = plan
+            await self._forget_plans()
+            return plan
+        except Exception as exc:
+            flight.failure = exc
+            if isinstance(exc, VideoError):
+                log.warning("no frames of %s (%s): %s", video.label, spec.text, exc)
+                self._errors[key] = exc
+                if len(self._errors) > _ERRORS:
+                    self._errors.popitem(last=False)
+            raise
+        finally:
+            del self._planning[key]
+            flight.done.set()
+
+    async def index(self, video: Video) -> FrameIndex:
+        """Return the frame index of a video; errors as of `plan`."""
+        kept = await self._kept.get(self._key(video, "index"))
+        if kept is None:
+            from oxenfs.frames.spec import parse
+
+            job = await self._plan_job(video, parse("all"), None)
+            kept = job.index
+            await self._kept.put(self._key(video, "index"), kept)
+        return await trio.to_thread.run_sync(load_index, kept)
+
+    async def picture(self, plan: Plan, number: int) -> bytes:
+        """Return the bytes of the file in row `number`, counted from 0.
+
+        Raises:
+            DecodeError: it cannot be made, or not within the deadline; decoding goes on then.
+        """
+        return await self._frame(plan, number, rows=False)
+
+    async def row(self, plan: Plan, number: int) -> bytes:
+        """Return a frame of the array, uint8[height, width, 3]."""
+        return await self._frame(plan, number, rows=True)
+
+    def landed(
+        self, plan: Plan, frame: int, rows: bool, data: bytes | None, failure: Exception | None
+    ) -> None:
+        """Take a frame that a child has made, or not."""
+        key = self._frame_key(plan, frame, rows)
+        if data is not None:
+            self.decoded += 1
+            if rows:
+                self._rows.add(key, data)
+            else:
+                self.encoded += 1
+                self._recent.add(key, data)
+                plan.learn(frame, len(data))
+                if self._nursery is not None:
+                    self._nursery.start_soon(self._kept.put, key, data)
+        flight = self._flights.pop(key, None)
+        if flight is not None:
+            flight.land(data, failure)
+
+    async def _frame(self, plan: Plan, number: int, *, rows: bool) -> bytes:
+        frame = plan.picks[number]
+        if frame == MISSING:
+            raise DecodeError("the video, or its segment, has no such frame")
+        reading = self._reading_of(plan, rows)
+        run = reading.at(number)
+        key = self._frame_key(plan, frame, rows)
+        memory = self._rows if rows else self._recent
+        data = memory.peek(key)
+        if data is None and key not in self._flights and not rows:
+            data = await self._kept.get(key)
+            if data is not None:
+                memory.add(key, data)
+        if data is not None:
+            plan.learn(frame, len(data))
+            if run:
+                await self._read_ahead(plan, number, run, rows=rows)
+            return data
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = await self._start(plan, number, run, reading, rows=rows)
+        elif flight.job is not None:
+            await self.pool.urge(flight.job)
+        with trio.move_on_after(DEADLINE_S):
+            await flight.done.wait()
+        if flight.data is not None:
+            return flight.data
+        if not flight.done.is_set():
+            raise DecodeError(
+                f"no frame within {DEADLINE_S:g} s; decoding goes on, try again later"
+            )
+        raise self._told(plan.video, flight.failure)
+
+    async def _start(
+        self, plan: Plan, number: int, run: int, reading: Reading, *, rows: bool
+    ) -> _Flight:
+        frames = [plan.picks[number]]
+        if run:
+            frames += self._missing(plan, number + 1, run, rows=rows)
+        passing = not rows and reading.scattered
+        job = _RunJob(self, plan, frames, rows=rows, passing=passing, urgent=True)
+        for frame in frames:
+            self._flights[self._frame_key(plan, frame, rows)] = _Flight(job)
+        flight = self._flights[self._frame_key(plan, frames[0], rows)]
+        await self.pool.give(job)
+        return flight
+
+    async def _read_ahead(self, plan: Plan, number: int, run: int, *, rows: bool) -> None:
+        """Let more be made when less than half of a run is still ahead of the reader."""
+        frames = self._missing(plan, number + 1, run, rows=rows)
+        if 2 * len(frames) < run:
+            return
+        job = _RunJob(self, plan, frames, rows=rows, passing=False, urgent=False)
+        for frame in frames:
+            self._flights[self._frame_key(plan, frame, rows)] = _Flight(job)
+        await self.pool.give(job)
+
+    def _missing(self, plan: Plan, start: int, run: int, *, rows: bool) -> list[int]:
+        """Return the frames of the next files that are neither here nor on their way."""
+        memory = self._rows if rows else self._recent
+        found: list[int] = []
+        for frame in dict.fromkeys(plan.picks[start : start + run]):
+            key = self._frame_key(plan, frame, rows)
+            if frame != MISSING and key not in memory and key not in self._flights:
+                found.append(frame)
+        return found
+
+    def _reading_of(self, plan: Plan, rows: bool) -> Reading:
+        key = (plan.video.key, plan.spec.text, rows)
+        found = self._reading.get(key)
+        if found is None:
+            size = plan.row_bytes if rows else max(plan.row_bytes // 10, 4096)
+            found = self._reading[key] = Reading(size)
+            if len(self._reading) > _PLANS:
+                self._reading.popitem(last=False)
+        self._reading.move_to_end(key)
+        return found
+
+    async def _make_plan(self, video: Video, spec: Spec) -> Plan:
+        key = self._key(video, "plan", spec.text)
+        kept = await self._kept.get(key)
+        if kept is not None:
+            with contextlib.suppress(IntegrityError):
+                facts, picks = await _in_thread(len(kept), lambda: plans.load(kept))
+                return await self._with_sizes(plans.make(video, spec, facts, picks))
+        index_key = self._key(video, "index")
+        index = await self._kept.get(index_key)
+        job = await self._plan_job(video, spec, index)
+        if job.index:
+            await self._kept.put(index_key, job.index)
+        await self._kept.put(key, plans.dump(job.facts, job.picks))
+        return await self._with_sizes(plans.make(video, spec, job.facts, job.picks))
+
+    async def _plan_job(self, video: Video, spec: Spec, index: bytes | None) -> _PlanJob:
+        job = _PlanJob(video, spec, index)
+        await self.pool.give(job)
+        with trio.move_on_after(_PLAN_DEADLINE_S):
+            await job.done.wait()
+        if not job.done.is_set():
+            raise DecodeError(f"no frame index within {_PLAN_DEADLINE_S:g} s; try again later")
+        if job.failure is not None:
+            raise self._told(video, job.failure)
+        return job
+
+    def _told(self, video: Video, failure: Exception | None) -> Exception:
+        """Return what is raised for a failure: the reason of our own reads as it was."""
+        if isinstance(failure, DecodeError) and failure.source:
+            own: OxenfsError | None = self.pool.failures.get(video.key)
+            if own is not None:
+                return own
+        if isinstance(failure, VideoError):
+            return VideoError(str(failure))
+        return (DamagedFrame if isinstance(failure, DamagedFrame) else DecodeError)(str(failure))
+
+    async def _with_sizes(self, plan: Plan) -> Plan:
+        if not all(plan.exact):
+            kept = await self._kept.get(self._sizes_key(plan))
+            if kept is not None:
+                plans.load_sizes(plan, kept)
+        return plan
+
+    async def _save_now_and_then(self) -> None:
+        while True:
+            await trio.sleep(_SAVE_S)
+            await self._save()
+
+    async def _save(self) -> None:
+        for plan in [plan for plan in self._plans.values() if plan.dirty]:
+            plan.dirty = False
+            await self._kept.put(self._sizes_key(plan), plans.dump_sizes(plan))
+
+    async def _forget_plans(self) -> None:
+        while len(self._plans) > _PLANS:
+            _, plan = self._plans.popitem(last=False)
+            if plan.dirty:
+                await self._kept.put(self._sizes_key(plan), plans.dump_sizes(plan))
+
+    def _sizes_key(self, plan: Plan) -> bytes:
+        return self._key(plan.video, "sizes", plan.spec.text)
+
+    def _frame_key(self, plan: Plan, frame: int, rows: bool) -> bytes:
+        pictures = plan.spec.pictures
+        text = pictures.as_rows().text if rows else pictures.text
+        held = "held" if rows or plan.spec.holds else "own"
+        return self._key(plan.video, text, held, str(frame))
+
+    def _key(self, video: Video, *parts: str) -> bytes:
+        return "\0".join(("frames", version(), self._scope, video.key, *parts)).encode()
+
+
+async def _in_thread(size: int, work: Callable[[], tuple[dict[str, int], array[int]]]):  # type: ignore[no-untyped-def]
+    return await trio.to_thread.run_sync(work) if size > 1 << 20 else work()
+
+
+def pts_text(time: Fraction) -> str:
+    """Return a time in seconds as an exact fraction and as a decimal."""
+    return f"{time.numerator}/{time.denominator} {float(time):.6f}"

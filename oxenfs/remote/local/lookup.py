@@ -1,0 +1,159 @@
+"""Single entries of a commit's tree by path, and pages of a directory, without decoding all of it.
+
+A directory of a million files is some 200 MB of nodes. A name is searched for in the bytes of the
+vnode where Oxen puts it, and in the others only if it is not there. For pages the order of a
+directory is worked out once and kept: 8 bytes per entry.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterator
+
+import xxhash
+
+from oxenfs.errors import IntegrityError, NotFound
+from oxenfs.model import ObjectHash
+from oxenfs.remote.local.repository import LocalRemote
+from oxenfs.remote.wire import (
+    DIRECTORY,
+    Child,
+    DirectoryPayload,
+    FilePayload,
+    child_at,
+    children_of,
+    decode_node,
+    decode_payload,
+    find_child,
+    name_of,
+)
+
+Entry = FilePayload | DirectoryPayload
+
+_KEPT_ENTRIES = 2_000_000
+_VNODE_SHIFT = 40
+
+
+def entry_at(remote: LocalRemote, commit: ObjectHash, path: bytes) -> Entry:
+    """Return the file or directory at `path`, the root at an empty one; raise `NotFound`."""
+    *_, entry = entries_to(remote, commit, path)
+    return entry
+
+
+def entries_to(remote: LocalRemote, commit: ObjectHash, path: bytes) -> Iterator[Entry]:
+    """Yield the root, then what is at each component of `path`; raise `NotFound`."""
+    payload = decode_node(remote.nodes.get(remote.root(commit))).payload
+    if not isinstance(payload, DirectoryPayload):
+        raise IntegrityError("the root of a commit is not a directory")
+    entry: Entry = payload
+    yield entry
+    walked = b""
+    for name in [part for part in path.split(b"/") if part]:
+        if isinstance(entry, FilePayload):
+            raise NotFound(f"{path!r} goes on below a file")
+        walked = walked + b"/" + name if walked else name
+        child = _child(remote, entry.id, walked, name)
+        if child is None:
+            raise NotFound(f"no {path!r}")
+        entry = _entry(child)
+        yield entry
+
+
+def children_at(remote: LocalRemote, directory: ObjectHash) -> list[Entry]:
+    """Return all entries of a directory: directories first, then by name."""
+    found = []
+    for bucket in children_of(remote.nodes.get(directory)):
+        found += [_entry(child) for child in children_of(remote.nodes.get(bucket.hash))]
+    found.sort(key=lambda entry: (isinstance(entry, FilePayload), entry.name.encode()))
+    return found
+
+
+def files_below(
+    remote: LocalRemote, directory: ObjectHash, path: bytes
+) -> Iterator[tuple[bytes, FilePayload]]:
+    """Yield paths and nodes of all files below a directory, which is at `path`."""
+    for entry in children_at(remote, directory):
+        inner = path + b"/" + entry.name.encode() if path else entry.name.encode()
+        if isinstance(entry, DirectoryPayload):
+            yield from files_below(remote, entry.id, inner)
+        else:
+            yield inner, entry
+
+
+class Pages:
+    """Pages of directories: directories first, then files, each by name. Safe in threads."""
+
+    def __init__(self) -> None:
+        """Begin with nothing known."""
+        self._lock = threading.Lock()
+        self._orders: OrderedDict[tuple[str, ObjectHash], array[int]] = OrderedDict()
+        self._entries = 0
+
+    def page(
+        self, remote: LocalRemote, directory: ObjectHash, start: int, stop: int
+    ) -> tuple[list[Entry], int]:
+        """Return the entries from number `start` up to `stop`, and how many there are in all."""
+        order = self._order(remote, directory)
+        vnodes = [child.hash for child in children_of(remote.nodes.get(directory))]
+        wanted = order[start:stop]
+        found: dict[int, Entry] = {}
+        for number in sorted({place >> _VNODE_SHIFT for place in wanted}):
+            vnode = remote.nodes.get(vnodes[number])
+            for place in wanted:
+                if place >> _VNODE_SHIFT == number:
+                    row = place & (1 << _VNODE_SHIFT) - 1
+                    found[place] = _entry(child_at(vnode, row))
+        return [found[place] for place in wanted], len(order)
+
+    def _order(self, remote: LocalRemote, directory: ObjectHash) -> array[int]:
+        key = (remote.key, directory)
+        with self._lock:
+            order = self._orders.get(key)
+            if order is not None:
+                self._orders.move_to_end(key)
+                return order
+        order = _sorted(remote, directory)
+        with self._lock:
+            if key not in self._orders:
+                self._orders[key] = order
+                self._entries += len(order)
+            while self._entries > _KEPT_ENTRIES and len(self._orders) > 1:
+                self._entries -= len(self._orders.popitem(last=False)[1])
+        return order
+
+
+def _sorted(remote: LocalRemote, directory: ObjectHash) -> array[int]:
+    """Return the places of all entries in their order: number of the vnode, and of its row."""
+    names: list[bytes] = []
+    places = array("Q")
+    for number, bucket in enumerate(children_of(remote.nodes.get(directory))):
+        for row, child in enumerate(children_of(remote.nodes.get(bucket.hash))):
+            names.append((b"0" if child.type == DIRECTORY else b"1") + name_of(child.payload))
+            places.append(number << _VNODE_SHIFT | row)
+    return array("Q", (places[at] for at in sorted(range(len(names)), key=names.__getitem__)))
+
+
+def _child(remote: LocalRemote, directory: ObjectHash, path: bytes, name: bytes) -> Child | None:
+    vnodes = [child.hash for child in children_of(remote.nodes.get(directory))]
+    if not vnodes:
+        return None
+    first = xxhash.xxh3_128_intdigest(path) % len(vnodes)
+    order = [vnodes[first], *vnodes[:first], *vnodes[first + 1 :]]
+    for id in order:
+        found = find_child(remote.nodes.get(id), name)
+        if found is not None:
+            return found
+    for id in order:
+        for child in children_of(remote.nodes.get(id)):
+            if name_of(child.payload) == name:
+                return child
+    return None
+
+
+def _entry(child: Child) -> Entry:
+    payload = decode_payload(child.type, child.payload)
+    if not isinstance(payload, Entry):
+        raise IntegrityError(f"an entry of type {child.type} in a directory")
+    return payload

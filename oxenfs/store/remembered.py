@@ -1,0 +1,265 @@
+"""What a remote said, kept for when it cannot be asked: heads of branches, commits, roots.
+
+`Remembering` is a decorator that keeps what passes through it; `Offline` answers from that alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from oxenfs.errors import NotFound, RemoteUnavailable
+from oxenfs.model import (
+    Author,
+    Branch,
+    Change,
+    Commit,
+    ObjectHash,
+    Published,
+    hash_text,
+    parse_hash,
+)
+from oxenfs.remote.base import BlobPlace, BlobSource, DirectoryNodes, RawNode, Remote, TreePlace
+from oxenfs.remote.breaker import Breaker
+from oxenfs.store.records import ListingRecords
+
+_BRANCH, _COMMIT, _ROOT, _DEFAULT = "branch:", "commit:", "root:", "default"
+
+
+class Seen(NamedTuple):
+    """A branch as it was when it was last asked for.
+
+    Attributes:
+        when_s: Unix time.
+    """
+
+    branch: Branch
+    when_s: float
+
+
+class Remembering:
+    """A remote whose answers are remembered."""
+
+    def __init__(self, inner: Remote, records: ListingRecords) -> None:
+        """Ask `inner`, keep answers in `records`."""
+        self._inner = inner
+        self._records = records
+        self.key = inner.key
+        self.address = inner.address
+
+    @property
+    def source(self) -> BlobSource:
+        """Where blobs come from, if they have to be fetched."""
+        source: BlobSource = self._inner.source  # type: ignore[attr-defined]
+        return source
+
+    @property
+    def breaker(self) -> Breaker:
+        """What stops asking a remote that does not answer."""
+        breaker: Breaker = self._inner.breaker  # type: ignore[attr-defined]
+        return breaker
+
+    def branches(self) -> list[Branch]:
+        """Return all branches, sorted by name."""
+        found = self._inner.branches()
+        for branch in found:
+            self._saw(branch)
+        return found
+
+    def branch(self, name: str) -> Branch:
+        """Return the branch called exactly `name`; raise `NotFound`."""
+        return self._saw(self._inner.branch(name))
+
+    def default_branch(self) -> Branch:
+        """Return the default branch; raise `NotFound`."""
+        branch = self._saw(self._inner.default_branch())
+        self._records.remember(_DEFAULT, branch.name)
+        return branch
+
+    def commit(self, commit: ObjectHash) -> Commit:
+        """Return a commit by its full id; raise `NotFound`."""
+        found = self._inner.commit(commit)
+        self._records.remember(_COMMIT + hash_text(commit), _commit_to_json(found))
+        return found
+
+    def commits_with_prefix(self, prefix: str, limit: int) -> list[ObjectHash]:
+        """Return up to `limit` commit ids whose text starts with `prefix`."""
+        return self._inner.commits_with_prefix(prefix, limit)
+
+    def history(self, head: ObjectHash) -> Iterator[Commit]:
+        """Yield `head` and its ancestors."""
+        return self._inner.history(head)
+
+    def root(self, commit: ObjectHash) -> ObjectHash:
+        """Return the id of the root directory of `commit`; raise `NotFound`."""
+        found = self._inner.root(commit)
+        self._records.remember(_ROOT + hash_text(commit), hash_text(found))
+        return found
+
+    def directory(self, directory: ObjectHash, place: TreePlace) -> DirectoryNodes:
+        """Return what lists the directory with that node id; raise `NotFound`."""
+        return self._inner.directory(directory, place)
+
+    def tree(self, commit: ObjectHash) -> Iterator[RawNode]:
+        """Yield the directory and vnode nodes of `commit`."""
+        return self._inner.tree(commit)
+
+    def tree_between(self, base: ObjectHash, head: ObjectHash) -> Iterator[RawNode]:
+        """Yield the nodes that `head` has and `base` has not."""
+        return self._inner.tree_between(base, head)
+
+    def read(
+        self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
+    ) -> bytes:
+        """Return exactly `size` bytes of `blob` from `offset` on."""
+        return self._inner.read(blob, offset, size, place)
+
+    def publish(
+        self,
+        branch: str,
+        base: ObjectHash,
+        changes: Iterable[Change],
+        message: str,
+        author: Author,
+    ) -> Published:
+        """Commit `changes` to `branch`."""
+        return self._inner.publish(branch, base, changes, message, author)
+
+    def make_branch(self, name: str, commit: ObjectHash) -> None:
+        """Make a branch at `commit`; raise `OxenfsError` if that is impossible."""
+        self._inner.make_branch(name, commit)
+
+    def close(self) -> None:
+        """Let go of the remote."""
+        self._inner.close()
+
+    def _saw(self, branch: Branch) -> Branch:
+        head = [hash_text(branch.commit), time.time()]
+        self._records.remember(_BRANCH + branch.name, head)
+        return branch
+
+
+class Offline:
+    """A remote that is not asked: it knows what was remembered of it."""
+
+    def __init__(self, key: str, address: str, records: ListingRecords) -> None:
+        """Stand for the remote with that key and address."""
+        self.key = key
+        self.address = address
+        self._records = records
+
+    def seen(self, name: str) -> Seen | None:
+        """Return when a branch was last seen, and where it was; None if it never was."""
+        value = self._records.recall(_BRANCH + name)
+        if value is None:
+            return None
+        return Seen(Branch(name, parse_hash(value[0])), float(value[1]))
+
+    def branches(self) -> list[Branch]:
+        """Return the branches that were seen, sorted by name."""
+        found = self._records.recall_all(_BRANCH)
+        branches = [Branch(name, parse_hash(value[0])) for name, value in found]
+        return sorted(branches, key=lambda branch: branch.name)
+
+    def branch(self, name: str) -> Branch:
+        """Return a branch as it was last seen; raise `NotFound`."""
+        seen = self.seen(name)
+        if seen is None:
+            raise NotFound(
+                f"no branch {name!r} of {self.address} was seen yet, and this is offline"
+            )
+        return seen.branch
+
+    def default_branch(self) -> Branch:
+        """Return the default branch as it was last seen; raise `NotFound`."""
+        name = self._records.recall(_DEFAULT)
+        if name is None:
+            raise NotFound(
+                f"the default branch of {self.address} was not seen yet, and this is offline; "
+                "mount it without --offline once, or name a branch"
+            )
+        return self.branch(name)
+
+    def commit(self, commit: ObjectHash) -> Commit:
+        """Return a commit that was seen; raise `RemoteUnavailable`."""
+        value = self._records.recall(_COMMIT + hash_text(commit))
+        if value is None:
+            raise self._unknown(f"commit {hash_text(commit)}")
+        return _commit_of_json(commit, value)
+
+    def commits_with_prefix(self, prefix: str, limit: int) -> list[ObjectHash]:
+        """Return up to `limit` ids of commits that were seen."""
+        found = (prefix + rest for rest, _ in self._records.recall_all(_COMMIT + prefix))
+        return [parse_hash(text) for _, text in zip(range(limit), found, strict=False)]
+
+    def history(self, head: ObjectHash) -> Iterator[Commit]:
+        """Raise `RemoteUnavailable`: only some commits are known."""
+        raise self._unknown("the history")
+
+    def root(self, commit: ObjectHash) -> ObjectHash:
+        """Return the id of the root directory of a commit; raise `RemoteUnavailable`."""
+        value = self._records.recall(_ROOT + hash_text(commit))
+        if value is None:
+            raise self._unknown(f"the tree of commit {hash_text(commit)}")
+        return parse_hash(value)
+
+    def directory(self, directory: ObjectHash, place: TreePlace) -> DirectoryNodes:
+        """Raise `RemoteUnavailable`: what is known is among the listings."""
+        raise self._unknown(f"folder {place.path.decode('utf-8', 'replace')!r}")
+
+    def tree(self, commit: ObjectHash) -> Iterator[RawNode]:
+        """Raise `RemoteUnavailable`."""
+        raise self._unknown("the tree")
+
+    def tree_between(self, base: ObjectHash, head: ObjectHash) -> Iterator[RawNode]:
+        """Raise `RemoteUnavailable`."""
+        raise self._unknown("the tree")
+
+    def read(
+        self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
+    ) -> bytes:
+        """Raise `RemoteUnavailable`: what is known is in the cache."""
+        raise self._unknown(f"blob {hash_text(blob)}")
+
+    def publish(
+        self,
+        branch: str,
+        base: ObjectHash,
+        changes: Iterable[Change],
+        message: str,
+        author: Author,
+    ) -> Published:
+        """Raise `RemoteUnavailable`."""
+        raise RemoteUnavailable("offline: nothing can be committed; mount without --offline")
+
+    def make_branch(self, name: str, commit: ObjectHash) -> None:
+        """Raise `RemoteUnavailable`."""
+        raise RemoteUnavailable("offline: no branch can be made; mount without --offline")
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _unknown(self, what: str) -> RemoteUnavailable:
+        return RemoteUnavailable(f"offline: {what} of {self.address} was never fetched here")
+
+
+def age_text(seconds: float) -> str:
+    """Return a span of time in words, in its largest unit."""
+    for name, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {name}{'s' if count > 1 else ''}"
+    return "less than a minute"
+
+
+def _commit_to_json(commit: Commit) -> Any:
+    parents = [hash_text(parent) for parent in commit.parents]
+    author = commit.author
+    return [parents, author.name, author.email, commit.message, commit.timestamp_ns]
+
+
+def _commit_of_json(id: ObjectHash, value: Any) -> Commit:
+    parents, name, email, message, timestamp_ns = value
+    ids = tuple(parse_hash(parent) for parent in parents)
+    return Commit(id, ids, Author(name, email), message, timestamp_ns)

@@ -1,0 +1,29 @@
+"""What is fetched ahead of demand stays in proportion to what was read of a folder."""
+
+from __future__ import annotations
+
+from oxenfs.model import Kind
+from oxenfs.remote.rows import Row
+from oxenfs.store.columns import Listing, columns_of
+from oxenfs.store.siblings import Sibling, Siblings
+
+HASH = bytes(16)
+
+
+def folder(files: int, size: int = 1000) -> Listing:
+    rows = [Row(b"%05d" % n, int(Kind.BINARY), HASH, size, 0, HASH) for n in range(files)]
+    return Listing(columns_of(rows))
+
+
+def test_a_folder_may_be_read_more_often_than_it_has_files() -> None:
+    listing = folder(3)
+    asked: list[int] = []
+
+    def ahead(row: int) -> bool:
+        asked.append(row)
+        return True
+
+    siblings = Siblings()
+    for turn in range(20):
+        siblings.read(Sibling("folder", listing, turn * 2 % 3), ahead)
+    assert len(asked) == len(set(asked)) <= 3
