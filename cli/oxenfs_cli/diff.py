@@ -1,4 +1,4 @@
-"""`oxenfs diff`: the changes in a mount; `oxenfs diff A..B`: what differs between two commits."""
+"""`oxenfs diff A..B`: what differs between two commits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @insecure
 @click.option("--json", "as_json", is_flag=True, help="Print the changed files as JSON.")
 def command(words: tuple[str, ...], directory: Path | None, insecure: bool, as_json: bool) -> None:
-    """Show the changes in a mount with an overlay, or what differs between the commits A and B.
+    """Show the changes in the mount at DIR, or what differs between the commits A and B.
 
     A and B are branches, commit ids or prefixes of them.
 
@@ -41,15 +41,13 @@ def command(words: tuple[str, ...], directory: Path | None, insecure: bool, as_j
     # `../x` is a path, `..dev` is not.
     ranges = (n for n, word in enumerate(words) if ".." in word and ".." not in word.split("/"))
     at = next(ranges, None)
-    if at is None:
-        from oxenfs_cli.overlay_diff import show
+    if at is None and not as_json:
+        from oxenfs_cli.overlay_diff import show_changes
 
-        if as_json:
-            raise UsageError("changes in a mount as JSON: oxenfs status --json")
-        show(words, directory)
+        show_changes(words, directory)
         return
-    if at > 1:
-        raise UsageError("name the commits before the paths: oxenfs diff main..dev PATH")
+    if at is None or at > 1:
+        raise UsageError("name two commits, such as main..dev")
     before, _, after = words[at].partition("..")
     target = find((*words[:at], *words[at + 1 :]), directory, address=at == 1)
     remote, mounted = replace(target, address=target.address).open(insecure=insecure)

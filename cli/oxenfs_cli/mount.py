@@ -115,13 +115,12 @@ def command(
         _check_spec(frames)
     changes = None
     if overlay or overlay_of is not None:
-        from oxenfs.overlay.opening import OverlayPlan
+        from oxenfs.overlay.plan import OverlayPlan
 
+        if frames is not None or revisions:
+            raise UsageError("--frames and --revisions show what cannot be changed: no --overlay")
         if follow_s is not None:
             raise UsageError("--follow moves a read-only mount; with an overlay: oxenfs pull")
-        for given, option in ((frames, "--frames"), (revisions, "--revisions")):
-            if given:
-                raise UsageError(f"{option} shows what cannot be written to: leave out --overlay")
         moved_from = None if overlay_of is None else mountinfo.real_path(overlay_of)
         changes = OverlayPlan(mountinfo.real_path(directory), moved_from)
     plan = Plan(
@@ -199,9 +198,6 @@ def _print(started: Started, verbose: bool) -> None:
     print_text(f"mounted {printable(what)}{commit} on {printable(started.dir)}")
     if started.note is not None:
         print_text(printable(started.note))
-    if started.behind:
-        commits = "1 commit" if started.behind == 1 else f"{started.behind} commits"
-        print_text(f"{commits} behind; oxenfs pull")
     if verbose:
         print_text(f"process {started.pid}, log {printable(started.log)}")
     sys.stdout.flush()

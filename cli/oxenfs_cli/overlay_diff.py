@@ -1,10 +1,10 @@
-"""What the changes in a mount are, line by line where that is possible."""
+"""`oxenfs diff` without two commits: what the changes in a mount are, line by line."""
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,8 @@ _TEXT_BYTES_MAX = 8 << 20
 _COLOURS = {"+": "32", "-": "31", "@": "36"}
 
 
-def show(words: Sequence[str], directory: Path | None) -> None:
-    """Print the changes of the mount that `words` and `directory` name: a mount, then paths."""
+def show_changes(words: tuple[str, ...], directory: Path | None) -> None:
+    """Print the changes in the mount that `words` are about: of text line by line."""
     from oxenfs_cli.overlays import changes_of, overlay_mount
 
     found = overlay_mount(words, directory)

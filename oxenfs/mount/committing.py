@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -405,10 +404,11 @@ class Committer:
             self._upper.adopt(prepared, outcome.dropped, outcome.garbage)
             operations.inodes.move(view.root, changes.directories, changes.hidden)
             self._overlay.move(view.root)
-            operations.nodes.move(outcome.dropped, outcome.returned)
+            pages = operations.nodes.move(outcome.dropped, outcome.returned | outcome.revived)
             operations.usage = Usage(view.facts.size_bytes, view.facts.files)
-            self.mover.shown.change(replace(view.facts, behind=0))
+            self.mover.shown.change(view.facts)
         await self.mover.tell(changes.names + names, changes.touched)
+        await trio.to_thread.run_sync(self.mover.kernel.forget_pages, pages)
 
     async def _rebased(self, revision: Revision, how: dict[str, Any]) -> tuple[Prepared, Outcome]:
         while True:

@@ -40,7 +40,6 @@ class Started:
         pid: of the process that serves it.
         log: where that process logs to.
         note: a sentence for whoever mounts, None if there is nothing to say.
-        behind: how many commits an overlay's base is behind its branch.
     """
 
     dir: str
@@ -51,7 +50,6 @@ class Started:
     pid: int
     log: str
     note: str | None = None
-    behind: int = 0
 
 
 def start(path: str | os.PathLike[str], build: Build, options: Options) -> Started:
@@ -139,7 +137,6 @@ def _serve(
             pid=os.getpid(),
             log=str(log),
             note=facts.note,
-            behind=facts.behind,
         )
         serve(served, claim, options, log=log, on_ready=lambda: on_ready(started))
 

@@ -13,6 +13,7 @@ In this order, and why (the kernel keeps what it was told for ever):
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import math
@@ -48,6 +49,9 @@ class Kernel(Protocol):
     def forget_attributes(self, inode: Inode) -> None:
         """Ask for the attributes again."""
 
+    def forget_pages(self, inodes: Iterable[Inode]) -> None:
+        """Ask for attributes and bytes of files again: those of an overlay were taken back."""
+
 
 class PyfuseKernel:
     """The kernel behind pyfuse3. What it does not know needs no forgetting."""
@@ -67,6 +71,12 @@ class PyfuseKernel:
         except OSError as exc:
             if exc.errno != errno.ENOENT:
                 raise
+
+    def forget_pages(self, inodes: Iterable[Inode]) -> None:
+        """Ask for attributes and bytes of files again: those of an overlay were taken back."""
+        for inode in inodes:
+            with contextlib.suppress(FileNotFoundError):
+                pyfuse3.invalidate_inode(pyfuse3.InodeT(inode), attr_only=False)
 
 
 class Mover:

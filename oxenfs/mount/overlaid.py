@@ -108,18 +108,21 @@ class OverlayInodes:
         """Return the nodes that programs know by the number that the lower tree gave them."""
         return frozenset(self._inode_of)
 
-    def move(self, dropped: Iterable[Nid], returned: Container[Nid]) -> None:
-        """Go on with another lower tree.
+    def move(self, dropped: Iterable[Nid], kept: Container[Nid]) -> list[Inode]:
+        """Go on with another lower tree; return numbers of whom the kernel may have wrong pages.
 
         Args:
             dropped: nodes that are not in the layer any more.
-            returned: those that keep their number, as the lower tree's.
+            kept: those whose number is the lower tree's, who still has it.
         """
+        changed = []
         for nid in dropped:
             inode = self.inode(nid)
-            self._inode_of.pop(nid, None)
-            if nid not in returned:
+            if self._inode_of.pop(nid, None) is not None and nid in kept:
+                changed.append(inode)
+            else:
                 self._dead.add(inode)
         # What the lower tree calls a folder's origin is found out anew.
         self._lower = {ROOT_NODE: ROOT}
         self._nid_of = {inode: nid for nid, inode in self._inode_of.items()}
+        return changed

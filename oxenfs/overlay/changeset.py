@@ -127,7 +127,7 @@ class ChangeSet:
                 origin = node.origin + b"/" + name if node.origin else name
                 yield from self._untouched(origin, prefix + name, there)
             elif there is not None:
-                yield _Step(prefix + name)
+                yield _Step(prefix + name, there=there)
 
     def _entry(
         self, folder: Nid, path: bytes, entry: Entry, there: Found | None
@@ -135,7 +135,7 @@ class ChangeSet:
         node = None if entry.is_whiteout else self._layer.node(entry.nid)
         if node is None:
             if there is not None:
-                yield _Step(path)
+                yield _Step(path, there=there)
             return
         name = path.rpartition(b"/")[2]
         if there is None and self._ignored.matches(path):
@@ -162,7 +162,7 @@ class ChangeSet:
         for step in self._folder(nid, node, path, exists=False):
             if there is not None and not some:
                 # A file is in the folder's way.
-                yield _Step(path)
+                yield _Step(path, there=there)
             some = True
             yield step
         if not some and not any(not entry.is_whiteout for _, entry in self._layer.entries(nid)):
@@ -177,7 +177,7 @@ class ChangeSet:
             yield _Step(path, None, origin, there)
             return
         if there is not None and not there.directory:
-            yield _Step(path)
+            yield _Step(path, there=there)
             there = None
         through = self._lower.listing(origin)
         listing = None if there is None else self._lower.listing(path)
@@ -190,7 +190,7 @@ class ChangeSet:
             if through is not None and through.find(name) >= 0:
                 yield from self._untouched(origin + b"/" + name, path + b"/" + name, below)
             else:
-                yield _Step(path + b"/" + name)
+                yield _Step(path + b"/" + name, there=below)
 
     def _leave(self, folder: Nid, name: bytes, path: bytes, why: str) -> None:
         self.left.unsupported.append((path, why))

@@ -11,6 +11,7 @@ from oxenfs.errors import Conflict, NotFound, OxenfsError
 from oxenfs.model import Commit, ObjectHash, hash_text
 from oxenfs.overlay import home as homes
 from oxenfs.overlay.home import Home
+from oxenfs.overlay.plan import OverlayPlan
 from oxenfs.overlay.settling import records_of, settle, tidy
 from oxenfs.overlay.upper import Upper
 from oxenfs.remote.base import Remote
@@ -18,19 +19,6 @@ from oxenfs.remote.revision import Revision
 from oxenfs.store.records import ListingRecords
 
 _BEHIND_MAX = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class OverlayPlan:
-    """Which overlay a mount is to have.
-
-    Attributes:
-        dir: the mount folder, absolute and without symlinks.
-        moved_from: the mount folder that the overlay had before; None for `dir`.
-    """
-
-    dir: Path
-    moved_from: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

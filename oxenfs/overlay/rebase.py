@@ -42,6 +42,7 @@ class Outcome:
     Attributes:
         dropped: nodes that are not in the layer any more.
         returned: those of them that are folders which stay where they are, as the commit's.
+        revived: those of them whose origin the commit still has, as it was.
         names: where entries are seen differently now: folder and name.
         garbage: files of bytes that nothing refers to any more.
         conflicts: paths that stay changed and that others changed too.
@@ -51,6 +52,7 @@ class Outcome:
 
     dropped: set[Nid] = field(default_factory=set)
     returned: set[Nid] = field(default_factory=set)
+    revived: set[Nid] = field(default_factory=set)
     names: list[tuple[Nid, bytes]] = field(default_factory=list)
     garbage: list[Nid] = field(default_factory=list)
     conflicts: list[bytes] = field(default_factory=list)
@@ -275,6 +277,11 @@ class Rebase:
 
     def _drop(self, nid: Nid, node: Node) -> None:
         self.outcome.dropped.add(nid)
+        if node.origin is not None:
+            old, new = self._old.find(node.origin), self._new.find(node.origin)
+            if old is not None and new is not None:
+                same = old.same_as == new.same_as or (old.directory and new.directory)
+                self.outcome.revived |= {nid} if same else set()
         if node.data and nid not in self._held:
             self.outcome.garbage.append(node.data)
 

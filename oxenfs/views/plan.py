@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from oxenfs.address import Address
 from oxenfs.model import Commit
-
-if TYPE_CHECKING:
-    from oxenfs.overlay.opening import OverlayPlan
+from oxenfs.overlay.plan import OverlayPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,6 @@ class Facts:
         branch: None when a commit is mounted.
         size_bytes, files: of the whole commit.
         overlay: where changes are; None without.
-        behind: how many commits an overlay's base was behind its branch when it was mounted.
         note: a sentence for whoever mounts, None if there is nothing to say.
     """
 
@@ -62,4 +58,3 @@ class Facts:
     files: int
     note: str | None = None
     overlay: Path | None = None
-    behind: int = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import trio
@@ -52,42 +51,47 @@ class Stack:
         supply: where trees and bytes come from.
         revisions: None unless all of them are shown.
         overlay: what takes changes; None in a read-only mount. Whoever serves it closes it.
+        cache_dir: where trees are kept.
     """
 
     def __init__(self, plan: Plan, supply: Supply) -> None:
         """Use `build`."""
         self.supply = supply
         self._plan = plan
-        self.revisions: Revisions | None = None
+        self.cache_dir = plan.cache_dir
         self.overlay: Overlay | None = None
         self._opened: Opened | None = None
+        self.revisions: Revisions | None = None
         if plan.revisions:
             self.revisions = Revisions(
                 Source(supply.remote, supply.metadata, supply.blobs, self._with_frames)
             )
             view = self.all_revisions()
         else:
-            revision = resolve(supply.remote, plan.address.rev)
-            if plan.overlay is not None:
-                opened = self._opened = open_overlay(
-                    plan.overlay, plan.address.repo, supply.remote, revision, plan.cache_dir
-                )
-                revision = Revision(opened.base, revision.branch)
-            try:
-                view = self.at(revision, plan.address.rev)
-            except BaseException:
-                if self._opened is not None:
-                    self._opened.close()
-                raise
+            view = self._first()
         self.root, self.facts = view.root, view.facts
         if self._opened is not None:
             self.overlay = Overlay(self._opened.upper, view.root, os.getuid(), os.getgid())
-            self.facts = replace(self.facts, behind=self._opened.behind)
+            if self._opened.behind:
+                commits = (
+                    "1 commit" if self._opened.behind == 1 else f"{self._opened.behind} commits"
+                )
+                self.facts = replace(self.facts, note=f"{commits} behind; oxenfs pull")
 
-    @property
-    def cache_dir(self) -> Path:
-        """Where trees are kept."""
-        return self._plan.cache_dir
+    def _first(self) -> View:
+        """Return what is mounted at first: with an overlay, the commit that it stands on."""
+        plan = self._plan
+        revision = resolve(self.remote, plan.address.rev)
+        if plan.overlay is None:
+            return self.at(revision, plan.address.rev)
+        repo = plan.address.repo
+        opened = open_overlay(plan.overlay, repo, self.remote, revision, plan.cache_dir)
+        self._opened = opened
+        try:
+            return self.at(Revision(opened.base, revision.branch), plan.address.rev)
+        except BaseException:
+            opened.close()
+            raise
 
     @property
     def remote(self) -> Remote:

@@ -106,7 +106,7 @@ def test_what_oxen_cannot_store_stops_a_commit_and_is_left_by_wish(
     mount.commit("--skip-unsupported")
     assert files_at(repository) == {**before, b"fine": b"fine"}
     assert (top / "link").readlink() == Path("fine")
-    assert sorted(item[1] for item in mount.status()) == ["\udcff.txt", "empty", "fifo", "link"]
+    assert {item[1] for item in mount.status()} == {"\udcff.txt", "empty", "fifo", "link"}
     assert mount.call("commit", str(top), "-m", "m", "--skip-unsupported")[0] == 4
 
 
@@ -268,6 +268,7 @@ def test_changes_come_back_at_their_own_base(mount: OverlayMount, repository: Pa
 
 
 def test_changes_of_another_branch_are_not_mixed_up(mount: OverlayMount, repository: Path) -> None:
+    mount.errors_expected = True  # the refused mount's
     write(mount.dir / "new", b"new")
     mount.commit("-b", "side")
     write(mount.dir / "more", b"more")
