@@ -29,6 +29,7 @@ COMMANDS = {
     "sequential": ["sequential.py"],
     "sequential_user": ["sequential.py", "--user"],
     "small_files": ["small_files.py"],
+    "moving": ["moving.py"],
     "import_rate": ["import_rate.py"],
 }
 HEADER = ("figure", "goal", "measured", "peer", "ratio", "reached", "command")
