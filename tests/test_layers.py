@@ -55,7 +55,6 @@ OWNERS: dict[str, set[str]] = {
     "trio": {"oxenfs.frames", "oxenfs.mount", "oxenfs.overlay", "oxenfs.store", "oxenfs.views"},
     "urllib3": {"oxenfs.remote.http"},
     "xxhash": {
-        "oxenfs.frames",
         "oxenfs.history",
         "oxenfs.kv",
         "oxenfs.overlay",
