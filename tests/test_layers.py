@@ -44,7 +44,7 @@ OWNERS: dict[str, set[str]] = {
     "click": {"oxenfs_cli"},
     "lmdb": {"oxenfs.kv"},
     "msgpack": {"oxenfs.remote", "oxenfs.store", "oxenfs.overlay"},
-    "numpy": {"oxenfs.samples", "oxenfs.store"},
+    "numpy": {"oxenfs.samples", "oxenfs_cli.demo", "oxenfs.store"},
     "pyfuse3": {"oxenfs.mount"},
     "requests": {"oxenfs.remote.http"},
     "starlette": {"oxenfs.server"},

@@ -99,6 +99,7 @@ class _Demo:
         self._show_tree()
         self._compare()
         self._read_from_the_middle()
+        self._show_frames()
         self._who_changed("labels.csv", "Grace", "Call a pinwheel one")
         self._who_changed(_CLIP, "Ada", "Four clips and stills")
         self._oxenfs("log", "mnt")
@@ -174,6 +175,26 @@ class _Demo:
         print_text(repr(pieces[0].hex()))
         if pieces[0] != pieces[1]:
             _fail(f"reading {_CLIP} at an offset does not give the original's bytes")
+
+    def _show_frames(self) -> None:
+        self._step("Videos are folders of frames too, decoded when they are read")
+        folder = f".frames/fps=1,size=160x120/{_CLIP}"
+        print_text(f"$ ls mnt/{folder}")
+        names = sorted(path.name for path in (self.mount / folder).iterdir())
+        print_text("  ".join(names))
+        print_text(f"$ wc -c < mnt/{folder}/{names[1]}")
+        picture = (self.mount / folder / names[1]).read_bytes()
+        print_text(str(len(picture)))
+        if len(names) != 4 or picture[:3] != b"\xff\xd8\xff":
+            _fail("four seconds at fps=1 are four JPEG files; the mount shows something else")
+        array = f".frames/fps=1,size=160x120/{_CLIP}.npy"
+        print_text(f'>>> numpy.load("mnt/{array}", mmap_mode="r").shape')
+        import numpy as np
+
+        shape = np.load(self.mount / array, mmap_mode="r").shape
+        print_text(str(shape))
+        if shape != (4, 120, 160, 3):
+            _fail("the array of the frames has another shape")
 
     def _who_changed(self, name: str, author: str, message: str) -> None:
         """Show the xattrs that tell who changed a file last, and check them."""
