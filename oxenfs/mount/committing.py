@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -407,7 +406,7 @@ class Committer:
             self._overlay.move(view.root)
             pages = operations.nodes.move(outcome.dropped, outcome.returned | outcome.revived)
             operations.usage = Usage(view.facts.size_bytes, view.facts.files)
-            self.mover.shown.change(replace(view.facts, behind=0))
+            self.mover.shown.change(view.facts)
         await self.mover.tell(changes.names + names, changes.touched)
         await trio.to_thread.run_sync(self.mover.kernel.forget_pages, pages)
 

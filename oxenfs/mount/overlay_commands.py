@@ -11,6 +11,8 @@ from oxenfs.errors import UsageError
 from oxenfs.model import Author, hash_text
 from oxenfs.mount.committing import Committer
 from oxenfs.mount.control import Command, Send
+from oxenfs.mount.data_commands import data_commands
+from oxenfs.mount.frames import frame_commands
 from oxenfs.mount.operations import Usage
 from oxenfs.mount.served import Served
 from oxenfs.mount.writing import WritingOperations
@@ -27,7 +29,12 @@ def serve_overlay(built: Stack, overlay: Overlay, usage: Usage) -> Served:
     operations = WritingOperations(built.root, overlay, usage, built.background)
     committer = Committer(built, overlay, operations)
     operations.run_beside(committer.collect_garbage)
-    return Served(operations, built.facts, built.close, _commands(committer), committer.mover.shown)
+    commands = {
+        **data_commands(built.supply, lambda: operations.inodes.root),
+        **frame_commands(lambda: built.videos(operations.inodes.root)),
+        **_commands(committer),
+    }
+    return Served(operations, built.facts, built.close, commands, committer.mover.shown)
 
 
 def _commands(committer: Committer) -> dict[str, Command]:
