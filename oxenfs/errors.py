@@ -44,6 +44,41 @@ class IsADirectory(OxenfsError):
     """A file is asked for, and the path is a directory."""
 
 
+class Exists(OxenfsError):
+    """Something is to be made where there is something already."""
+
+
+class NotEmpty(OxenfsError):
+    """A folder is to be removed or replaced, and has entries."""
+
+
+class NotPermitted(OxenfsError):
+    """An operation that this kind of file does not have, as a hard link to a folder."""
+
+
+class InvalidMove(OxenfsError):
+    """A folder is to be moved into itself, or a move has flags that exclude each other."""
+
+
+class UpperFull(OxenfsError):
+    """There is no space left for changes on the disk that holds them."""
+
+
+class DiskError(OxenfsError):
+    """The disk that holds changes refuses, for another reason than being full.
+
+    Attributes:
+        errno: what it says.
+    """
+
+    errno = 5
+
+    def __init__(self, message: str, errno: int) -> None:
+        """Say what failed, and how."""
+        super().__init__(message)
+        self.errno = errno
+
+
 class ReadOnly(OxenfsError):
     """A write to something that takes none."""
 

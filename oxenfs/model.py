@@ -120,12 +120,15 @@ class Content:
             mixture of two versions of the file.
         known: what the bytes are likely to hash to. A large content is then hashed first, and
             not copied if the guess was right.
+        stored: what the bytes hash to if they are the repository's own already, from another path
+            or commit: a remote need not read them to know.
     """
 
     size: int
     mtime_ns: int
     open: Callable[[], BinaryIO]
     known: ObjectHash | None = None
+    stored: ObjectHash | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ OWNERS: dict[str, set[str]] = {
     "trio": {"oxenfs.frames", "oxenfs.mount", "oxenfs.overlay", "oxenfs.store", "oxenfs.views"},
     "urllib3": {"oxenfs.remote.http"},
     "xxhash": {
+        "oxenfs.frames",
         "oxenfs.history",
         "oxenfs.kv",
         "oxenfs.overlay",

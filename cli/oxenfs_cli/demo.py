@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from oxenfs.errors import OxenfsError, UsageError
 from oxenfs_cli.output import print_text, printable, size_text
 
 _CLIP = "clips/bounce.mp4"
+_SPEC = "fps=2,size=160x120"
 _COMMAND_S = 60
 _CLEAN_UP_S = 10
 _SHOWN = 9
@@ -102,11 +104,17 @@ class _Demo:
         self._who_changed("labels.csv", "Grace", "Call a pinwheel one")
         self._who_changed(_CLIP, "Ada", "Four clips and stills")
         self._oxenfs("log", "mnt")
+        self._look_at_frames()
+        self._step("The same branch with an overlay: write into it, then commit")
+        self._umount()
+        self._mounted = True
+        self._oxenfs("mount", "data@main", "mnt", "--overlay")
+        self._write()
+        self._oxenfs("status", "mnt")
+        self._oxenfs("commit", "mnt", "-m", "Say turning", by="Alan")
+        self._who_changed("labels.csv", "Alan", "Say turning")
         self._step("Done with it")
-        self._oxenfs("umount", "mnt")
-        self._mounted = False
-        if self.mount.is_mount():
-            _fail("the mount is still there after `oxenfs umount`")
+        self._umount()
         print_text("")
 
     def clean_up(self) -> None:
@@ -175,6 +183,36 @@ class _Demo:
         if pieces[0] != pieces[1]:
             _fail(f"reading {_CLIP} at an offset does not give the original's bytes")
 
+    def _look_at_frames(self) -> None:
+        self._step("Videos are folders of frames as well; what is read is decoded, nothing else")
+        folder = f".frames/{_SPEC}/{_CLIP}"
+        print_text(f"$ ls mnt/{folder}")
+        names = sorted(os.listdir(self.mount / folder))  # noqa: PTH208
+        print_text(" ".join(names))
+        if not names:
+            _fail(f"{_CLIP} has no frames")
+        print_text(f"$ file mnt/{folder}/{names[-1]}")
+        picture = (self.mount / folder / names[-1]).read_bytes()
+        if not (picture.startswith(b"\xff\xd8") and picture.endswith(b"\xff\xd9")):
+            _fail(f"{names[-1]} is no JPEG image")
+        print_text(f"JPEG image data, {len(picture)} bytes")
+        array = f".frames/{_SPEC}/{_CLIP}.npy"
+        print_text(f">>> numpy.load('mnt/{array}', mmap_mode='r')")
+        header = (self.mount / array).open("rb").read(128).decode("latin-1")
+        print_text(header[header.index("{") :].strip())
+
+    def _write(self) -> None:
+        print_text("$ sed -i s/pinwheel/turning/ mnt/labels.csv; cp mnt/README.txt mnt/stills/")
+        labels = self.mount / "labels.csv"
+        labels.write_text(labels.read_text().replace("pinwheel", "turning"))
+        shutil.copy(self.mount / "README.txt", self.mount / "stills")
+
+    def _umount(self) -> None:
+        self._oxenfs("umount", "mnt")
+        self._mounted = False
+        if self.mount.is_mount():
+            _fail("the mount is still there after `oxenfs umount`")
+
     def _who_changed(self, name: str, author: str, message: str) -> None:
         """Show the xattrs that tell who changed a file last, and check them."""
         print_text(f"$ getfattr -d mnt/{name}")
@@ -195,7 +233,12 @@ class _Demo:
         print_text(f"$ oxenfs {shlex.join(words)}" + (f"        # as {by}" if by else ""))
         sys.stdout.flush()
         call = [sys.executable, "-m", "oxenfs_cli", *words]
-        environment = {**os.environ, "OXEN_CONFIG_DIR": str(self._author_folder(by or "Ada"))}
+        # Changes of an overlay are kept beside the repository, not among the user's own.
+        environment = {
+            **os.environ,
+            "OXEN_CONFIG_DIR": str(self._author_folder(by or "Ada")),
+            "XDG_DATA_HOME": str(self._place / ".changes"),
+        }
         try:
             done = subprocess.run(
                 call, cwd=self._place, env=environment, timeout=_COMMAND_S, check=False

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 
 @click.command(name="diff")
-@click.argument("words", metavar="[DIR|ADDRESS] A..B [PATH]...", nargs=-1)
+@click.argument("words", metavar="[DIR|ADDRESS] [A..B] [PATH]...", nargs=-1)
 @click.option(
     "-C", "directory", metavar="DIR", type=click.Path(path_type=Path), help="A folder in the mount."
 )
 @insecure
 @click.option("--json", "as_json", is_flag=True, help="Print the changed files as JSON.")
 def command(words: tuple[str, ...], directory: Path | None, insecure: bool, as_json: bool) -> None:
-    """Show what differs between the commits A and B (branches, commit ids or prefixes of them).
+    """Show the changes in the mount at DIR, or what differs between the commits A and B.
+
+    A and B are branches, commit ids or prefixes of them.
 
     Text as a unified diff that `patch` takes, of other files their sizes and what is known of them.
     An A or B that is left out is what is mounted. With PATHs only those, and what is below them.
@@ -39,6 +41,11 @@ def command(words: tuple[str, ...], directory: Path | None, insecure: bool, as_j
     # `../x` is a path, `..dev` is not.
     ranges = (n for n, word in enumerate(words) if ".." in word and ".." not in word.split("/"))
     at = next(ranges, None)
+    if at is None and not as_json:
+        from oxenfs_cli.overlay_diff import show_changes
+
+        show_changes(words, directory)
+        return
     if at is None or at > 1:
         raise UsageError("name two commits, such as main..dev")
     before, _, after = words[at].partition("..")

@@ -21,9 +21,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mount": ("mount", "Mount a branch or commit as a directory."),
     "umount": ("umount", "Unmount."),
     "mounts": ("mounts", "List what is mounted where."),
+    "status": ("status", "List the changes in a mount."),
+    "commit": ("commit", "Publish the changes in a mount."),
+    "restore": ("restore", "Drop the changes of some paths."),
+    "discard": ("discard", "Drop all changes."),
     "checkout": ("checkout", "Let a mount show another branch or commit."),
     "pull": ("pull", "Let a mount show what its branch has got since."),
-    "diff": ("diff", "Show what differs between two commits."),
+    "diff": ("diff", "Show the changes in a mount, or what differs between two commits."),
     "log": ("log", "List commits: who, when, why."),
     "branch": ("branch", "List branches."),
     "show": ("show", "Print a file, a folder or the facts of a commit."),
@@ -42,9 +46,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Each command's module and its line in `oxenfs --help`, in the order shown there."""
 
-READ_ONLY_MOUNTS = frozenset(["status", "commit", "restore", "discard"])
-"""What acts on changes in a mount: mounts of this version have none."""
-
 INTERRUPTED = 130
 """As shells have it: 128 and the number of the signal."""
 
@@ -58,11 +59,6 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command, None if there is none of that name."""
-        if cmd_name in READ_ONLY_MOUNTS:
-            raise OxenfsError(
-                f"there is no `{cmd_name}` in this version: its mounts are read-only "
-                "(to commit a folder: oxenfs import)"
-            )
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"oxenfs_cli.{COMMANDS[cmd_name][0]}")

@@ -71,6 +71,15 @@ if TYPE_CHECKING:
 @click.option(
     "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts, warnings show."
 )
+@click.option(
+    "--overlay", is_flag=True, help="Take changes, and keep them until they are committed."
+)
+@click.option(
+    "--overlay-of",
+    metavar="OLDDIR",
+    type=click.Path(path_type=Path),
+    help="Take the changes that were made at OLDDIR along to DIR.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Also say which process serves, and its log.")
 def command(
     address: str,
@@ -86,15 +95,17 @@ def command(
     offline: bool,
     allow_other: bool,
     foreground: bool,
+    overlay: bool,
+    overlay_of: Path | None,
     verbose: bool,
 ) -> None:
-    """Mount ADDRESS (REPO or REPO@REVISION) read-only on the empty folder DIR.
+    """Mount ADDRESS (REPO or REPO@REVISION) on the empty folder DIR, read-only or with an overlay.
 
     Returns when DIR answers; a process in the background serves it until `oxenfs umount DIR`.
     """
     from oxenfs import places
     from oxenfs.address import parse
-    from oxenfs.mount import daemon
+    from oxenfs.mount import daemon, mountinfo
     from oxenfs.mount.served import Options
     from oxenfs.views.plan import Plan
 
@@ -102,6 +113,16 @@ def command(
     cache = cache_dir.expanduser().absolute() if cache_dir else places.cache_dir()
     if frames is not None:
         _check_spec(frames)
+    changes = None
+    if overlay or overlay_of is not None:
+        from oxenfs.overlay.plan import OverlayPlan
+
+        if frames is not None or revisions:
+            raise UsageError("--frames and --revisions show what cannot be changed: no --overlay")
+        if follow_s is not None:
+            raise UsageError("--follow moves a read-only mount; with an overlay: oxenfs pull")
+        moved_from = None if overlay_of is None else mountinfo.real_path(overlay_of)
+        changes = OverlayPlan(mountinfo.real_path(directory), moved_from)
     plan = Plan(
         address=parse(address),
         cache_dir=cache,
@@ -112,6 +133,7 @@ def command(
         cache_bytes=cache_bytes,
         verify_full=verify == "full",
         offline=offline,
+        overlay=changes,
     )
     if revisions:
         if plan.address.rev is not None:
@@ -119,7 +141,7 @@ def command(
         # Branches move; what is below a commit does not.
         follow_s = float(FOLLOW) if follow_s is None else follow_s
     build = _builder(plan, follow_s)
-    options = Options(allow_other=allow_other)
+    options = Options(allow_other=allow_other, writable=changes is not None)
     if foreground:
         daemon.run(directory, build, options, lambda started: _print(started, verbose))
     else:
@@ -148,6 +170,10 @@ def _builder(plan: Plan, follow_s: float | None) -> Build:
 
         built = stack.build(plan)
         usage = Usage(built.facts.size_bytes, built.facts.files)
+        if built.overlay is not None:
+            from oxenfs.mount.overlay_commands import serve_overlay
+
+            return serve_overlay(built, built.overlay, usage)
         operations = Operations(built.root, usage)
         mover = Mover(built, operations)
         operations.run_beside(built.background)

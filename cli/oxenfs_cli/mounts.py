@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from oxenfs.mount.registry import Entry
 
 
+_COUNT_S = 5.0
+
+
 @click.command(name="mounts")
 @click.option("--pending", is_flag=True, help="Overlays that are not mounted now, instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
@@ -19,8 +22,10 @@ def command(pending: bool, as_json: bool) -> None:
     """List this user's mounts: where, what, which process."""
     from oxenfs.mount import registry
 
-    # An overlay that is not mounted is no entry of the registry, and this version makes none.
-    found = [] if pending else registry.entries()
+    if pending:
+        _print_pending(as_json)
+        return
+    found = [_counted(entry) for entry in registry.entries()]
     if as_json:
         print_json([_row(entry) for entry in found])
         return
@@ -35,6 +40,67 @@ def command(pending: bool, as_json: bool) -> None:
         for entry in found
     ]
     print_table(rows, ("DIR", "REPOSITORY", "COMMIT", "PID", "STATE"))
+
+
+def _counted(entry: Entry) -> Entry:
+    """Return the entry with the number of its changes, if its daemon tells that soon."""
+    from dataclasses import replace
+
+    from oxenfs.errors import OxenfsError
+    from oxenfs.mount.client import ask
+
+    if entry.overlay is None or not entry.alive:
+        return entry
+    try:
+        return replace(entry, changes=ask(entry, "changes", timeout_s=_COUNT_S))
+    except OxenfsError:
+        return entry
+
+
+def _print_pending(as_json: bool) -> None:
+    from oxenfs.errors import OxenfsError
+    from oxenfs.overlay import home as homes
+    from oxenfs_cli.status import unmounted
+
+    rows: list[dict[str, object]] = []
+    for home in homes.every():
+        if home.is_locked:
+            continue
+        row: dict[str, object] = {
+            "dir": str(home.dir),
+            "repo": home.repo,
+            "revision": None,
+            "branch": None,
+            "commit": None,
+            "base": None,
+            "pid": None,
+            "overlay": str(home.folder),
+            "changes": None,
+        }
+        try:
+            items, facts = unmounted(home)
+            branch, commit = facts["branch"], facts["commit"]
+            count = sum(not item["ignored"] for item in items)
+            row |= {"revision": branch, "branch": branch, "commit": commit, "base": commit}
+            row["changes"] = count
+            if not items:
+                continue
+        except OxenfsError as exc:
+            # What cannot be looked into now is all the more to be named.
+            row["error"] = str(exc)
+        rows.append(row)
+    if as_json:
+        print_json(rows)
+        return
+    table = [
+        (
+            str(row["dir"]),
+            f"{row['repo']}@{row['branch'] or str(row['commit'])[:10]}",
+            "?" if row["changes"] is None else str(row["changes"]),
+        )
+        for row in rows
+    ]
+    print_table(table, ("DIR", "REPOSITORY", "CHANGES"))
 
 
 def _row(entry: Entry) -> dict[str, object]:

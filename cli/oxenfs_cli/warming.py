@@ -15,6 +15,7 @@ from oxenfs_cli.output import is_terminal, print_text, size_text
 
 if TYPE_CHECKING:
     from oxenfs.mount.registry import Entry
+    from oxenfs_cli.target import Target
 
 _EVENT_S = 120.0
 
@@ -46,13 +47,33 @@ def run(name: str, words: Sequence[str], directory: Path | None, *, as_json: boo
     from oxenfs_cli.target import find
 
     target = find(words, directory)
-    mount = target.mount
-    if mount is None:
-        raise UsageError(f"{name} is about a mount; name one, or use -C DIR")
-    # The root, if only the mount was named.
-    paths = [path.decode("utf-8", "surrogateescape") for path in target.paths or (b"",)]
+    mount = mount_of(target, name)
     with _progress(name, as_json=as_json) as on_event:
-        return _ask(client.ask, mount, name, paths, on_event)
+        return _ask(client.ask, mount, name, texts(target), on_event)
+
+
+def mount_of(target: Target, name: str) -> Entry:
+    """Return the mount that the command `name` is about; raise `UsageError` if it is about none."""
+    if target.mount is None:
+        raise UsageError(f"{name} is about a mount; name one, or use -C DIR")
+    return target.mount
+
+
+def texts(target: Target) -> list[str]:
+    """Return the paths as a mount's process takes them: the root, if only the mount was named."""
+    return [path.decode("utf-8", "surrogateescape") for path in target.paths or (b"",)]
+
+
+@contextmanager
+def counted(name: str, unit: str, *, quiet: bool) -> Iterator[Callable[[], object]]:
+    """Show how many things are done; the value is called for each."""
+    if quiet or not is_terminal(2):
+        yield lambda: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(unit=unit, leave=False, desc=name) as bar:
+        yield bar.update
 
 
 def summary(result: Any) -> str:

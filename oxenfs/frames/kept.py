@@ -15,7 +15,7 @@ class Kept(Protocol):
         """Return what was put under `key`, checked, or None."""
 
     async def put(self, key: bytes, value: bytes) -> None:
-        """Keep `value`, if that is possible."""
+        """Keep `value`, if that is possible. Equal keys mean equal values."""
 
 
 class MemoryKept:

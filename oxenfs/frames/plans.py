@@ -28,7 +28,8 @@ class Plan:
         width, height: of the pictures.
         sizes: uint64, what each file is said to have, in bytes.
         exact: one byte per file, 1 where that is its real size.
-        dirty: sizes were learnt since they were kept last.
+        dirty: how many sizes were learnt since they were kept last.
+        saved: how often they were kept.
     """
 
     video: Video
@@ -38,12 +39,18 @@ class Plan:
     height: int
     sizes: array[int]
     exact: bytearray
-    dirty: bool = False
+    dirty: int = 0
+    saved: int = 0
 
     @property
     def count(self) -> int:
         """The number of files."""
         return len(self.picks)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all sizes are known."""
+        return 0 not in self.exact
 
     @property
     def row_bytes(self) -> int:
@@ -64,7 +71,7 @@ class Plan:
             if not self.exact[at]:
                 self.sizes[at] = size
                 self.exact[at] = 1
-                self.dirty = True
+                self.dirty += 1
 
 
 def estimated(video: Video, spec: Spec, count: int, each: int, *, exact: bool) -> Plan:

@@ -105,6 +105,8 @@ class Child:
     Attributes:
         jobs: what it was given and has not ended.
         at: the job it works on.
+        heard: when it sent anything.
+        since: when it began or finished anything last; asking for bytes does not count.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -191,8 +193,9 @@ class Child:
             await self._read(head)
             self.heard = trio.current_time()
             return
+        self.since = self.heard
         if kind == "begun":
-            self.at, self.since = int(head.get("id", -1)), self.heard
+            self.at = int(head.get("id", -1))
             return
         job = self.jobs.get(head.get("id", -1))
         if job is None:
@@ -288,7 +291,6 @@ class Pool:
     async def give(self, job: Job) -> None:
         """Let a child do `job`; returns when it knows."""
         await self._started.wait()
-        job.id = next(self._ids)
         await self._assign(job)
 
     async def urge(self, job: Job) -> None:
@@ -301,7 +303,11 @@ class Pool:
 
     async def _assign(self, job: Job) -> None:
         job.attempts += 1
-        child = self._choose(job)
+        await self._hand(job, self._choose(job))
+
+    async def _hand(self, job: Job, child: Child) -> None:
+        # A number of its own each time: what an earlier child says about it counts no more.
+        job.id = next(self._ids)
         job.child = child
         child.jobs[job.id] = job
         await child.give(job)
@@ -345,7 +351,7 @@ class Pool:
         if left:
             log.warning("a decoding process ended (%s) over %s", code, left[0].video.label)
         for job in left:
-            # Who worked on it last is under suspicion; those that only waited are not.
+            # The one it worked on is under suspicion; those that only waited are not.
             if job.id != child.at:
                 job.attempts -= 1
             if job.attempts >= _ATTEMPTS:
@@ -362,26 +368,25 @@ class Pool:
                 if child.jobs and now - child.heard > _SILENCE_S:
                     log.warning("a decoding process is silent for %g s; ending it", _SILENCE_S)
                     child.kill()
-                elif now - child.since > _PATIENCE_S:
+                elif child.at in child.jobs and now - child.since > _PATIENCE_S:
                     for job in [j for j in child.jobs.values() if j.urgent and j.id != child.at]:
-                        await self._move(job, child)
+                        if job.id in child.jobs and child.at in child.jobs:
+                            await self._move(job, child)
             idle = [c for c in self._children if not c.jobs and now - c.heard > _IDLE_S]
             for child in idle[: max(len(self._children) - self._base, 0)]:
                 child.kill()
 
     async def _move(self, job: Job, stuck: Child) -> None:
-        if stuck.at in stuck.jobs and stuck.jobs[stuck.at].video.key == job.video.key:
+        if stuck.jobs[stuck.at].video.key == job.video.key:
             return  # it waits for its own video
         other = self._choose(job, but=stuck)
         if other.urgent and len(self._children) < CHILDREN_MAX:
             other = self._start()
-        if stuck.jobs.pop(job.id, None) is None:
-            return
-        job.child = other
-        other.jobs[job.id] = job
+        dropped = job.id
+        del stuck.jobs[dropped]
+        await self._hand(job, other)
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await stuck.tell({"t": "drop", "id": job.id})
-        await other.give(job)
+            await stuck.tell({"t": "drop", "id": dropped})
 
 
 def _environment() -> dict[str, str]:

@@ -12,7 +12,7 @@ import importlib.metadata
 import logging
 from array import array
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from fractions import Fraction
 
 import trio
@@ -28,6 +28,7 @@ from oxenfs.frames.reading import Reading
 from oxenfs.frames.select import MISSING
 from oxenfs.frames.spec import Spec
 from oxenfs.frames.wire import Head
+from oxenfs.store.counters import Counters
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ _PLANS = 256
 _ERRORS = 4096
 _ROW_BYTES_KEPT = 64 << 20
 _SAVE_S = 2.0
+_SAVES_MAX = 64
 
 
 @functools.cache
@@ -166,16 +168,22 @@ class Frames:
 
     Attributes:
         pool: the decoding children.
-        decoded, encoded: how many frames came from children, and how many of them as files.
+        counters: of frames that came from children, and of how many of them as files.
     """
 
-    def __init__(self, scope: str, kept: Kept | None = None, pool: Pool | None = None) -> None:
+    def __init__(
+        self,
+        scope: str,
+        kept: Kept | None = None,
+        pool: Pool | None = None,
+        counters: Counters | None = None,
+    ) -> None:
         """Keep what is made in `kept`, under keys that begin with `scope` (the remote's key).
 
         Nothing is shared between remotes: one could otherwise plant pictures for another.
         """
         self.pool = pool or Pool()
-        self.decoded = self.encoded = 0
+        self.counters = counters or Counters()
         self._scope = scope
         self._kept: Kept = kept or MemoryKept(16 << 20)
         self._recent = MemoryKept()
@@ -199,7 +207,7 @@ class Frames:
                 self._nursery = None
                 nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True, relative_deadline=2.0):
-            await self._save()
+            await self._save(self._plans.values())
 
     def prepare(self) -> None:
         """Get ready, as somebody is about to ask."""
@@ -278,11 +286,11 @@ class Frames:
         """Take a frame that a child has made, or not."""
         key = self._frame_key(plan, frame, rows)
         if data is not None:
-            self.decoded += 1
+            self.counters.decoded += 1
             if rows:
                 self._rows.add(key, data)
             else:
-                self.encoded += 1
+                self.counters.encoded += 1
                 self._recent.add(key, data)
                 plan.learn(frame, len(data))
                 if self._nursery is not None:
@@ -406,30 +414,35 @@ class Frames:
         return (DamagedFrame if isinstance(failure, DamagedFrame) else DecodeError)(str(failure))
 
     async def _with_sizes(self, plan: Plan) -> Plan:
-        if not all(plan.exact):
+        while not plan.complete and plan.saved < _SAVES_MAX:
             kept = await self._kept.get(self._sizes_key(plan))
-            if kept is not None:
-                plans.load_sizes(plan, kept)
+            if kept is None:
+                break
+            plans.load_sizes(plan, kept)
+            plan.saved += 1
+        plan.dirty = 0
         return plan
 
     async def _save_now_and_then(self) -> None:
         while True:
             await trio.sleep(_SAVE_S)
-            await self._save()
+            # What is kept is never changed, so each time is one more: seldom, when much is new.
+            await self._save([p for p in self._plans.values() if 2 * p.dirty >= sum(p.exact)])
 
-    async def _save(self) -> None:
-        for plan in [plan for plan in self._plans.values() if plan.dirty]:
-            plan.dirty = False
-            await self._kept.put(self._sizes_key(plan), plans.dump_sizes(plan))
+    async def _save(self, some: Iterable[Plan]) -> None:
+        for plan in [plan for plan in some if plan.dirty and plan.saved < _SAVES_MAX]:
+            key = self._sizes_key(plan)
+            plan.dirty = 0
+            plan.saved += 1
+            await self._kept.put(key, plans.dump_sizes(plan))
 
     async def _forget_plans(self) -> None:
         while len(self._plans) > _PLANS:
             _, plan = self._plans.popitem(last=False)
-            if plan.dirty:
-                await self._kept.put(self._sizes_key(plan), plans.dump_sizes(plan))
+            await self._save([plan])
 
     def _sizes_key(self, plan: Plan) -> bytes:
-        return self._key(plan.video, "sizes", plan.spec.text)
+        return self._key(plan.video, "sizes", plan.spec.text, str(plan.saved))
 
     def _frame_key(self, plan: Plan, frame: int, rows: bool) -> bytes:
         pictures = plan.spec.pictures
@@ -441,7 +454,9 @@ class Frames:
         return "\0".join(("frames", version(), self._scope, video.key, *parts)).encode()
 
 
-async def _in_thread(size: int, work: Callable[[], tuple[dict[str, int], array[int]]]):  # type: ignore[no-untyped-def]
+async def _in_thread(
+    size: int, work: Callable[[], tuple[dict[str, int], array[int]]]
+) -> tuple[dict[str, int], array[int]]:
     return await trio.to_thread.run_sync(work) if size > 1 << 20 else work()
 
 

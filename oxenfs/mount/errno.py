@@ -7,15 +7,21 @@ import errno
 from oxenfs.errors import (
     AccessDenied,
     DecodeError,
+    DiskError,
+    Exists,
     IntegrityError,
+    InvalidMove,
     IsADirectory,
     NotADirectory,
+    NotEmpty,
     NotFound,
+    NotPermitted,
     OxenfsError,
     ReadOnly,
     RemoteUnavailable,
     StaleRevision,
     Unsupported,
+    UpperFull,
     VideoError,
 )
 from oxenfs.mount.handles import UnknownHandle
@@ -24,6 +30,11 @@ ERRNO: dict[type[BaseException], int] = {
     NotFound: errno.ENOENT,
     NotADirectory: errno.ENOTDIR,
     IsADirectory: errno.EISDIR,
+    Exists: errno.EEXIST,
+    NotEmpty: errno.ENOTEMPTY,
+    NotPermitted: errno.EPERM,
+    InvalidMove: errno.EINVAL,
+    UpperFull: errno.ENOSPC,
     # Programs can tell a read-only mount from missing rights.
     ReadOnly: errno.EROFS,
     AccessDenied: errno.EACCES,
@@ -44,6 +55,8 @@ ERRNO: dict[type[BaseException], int] = {
 
 def errno_of(exc: BaseException) -> int | None:
     """Return the errno for an exception; None for one that is not ours, which is our bug."""
+    if isinstance(exc, DiskError):
+        return exc.errno
     for cls in type(exc).__mro__:
         if cls in ERRNO:
             return ERRNO[cls]

@@ -35,6 +35,14 @@ class Handles(Generic[T]):
         except KeyError:
             raise UnknownHandle(f"no open handle {number}") from None
 
+    def items(self) -> list[tuple[int, T]]:
+        """Return numbers and things."""
+        return list(self._open.items())
+
+    def replace(self, number: int, thing: T) -> None:
+        """Let `number` mean another thing."""
+        self._open[number] = thing
+
     def pop(self, number: int) -> T:
         """Return the thing and forget it; raise `UnknownHandle`."""
         thing = self.get(number)

@@ -257,6 +257,18 @@ class Inodes:
         _, names = await self._as_made(inode)
         return b"/".join(names)
 
+    def is_unlisted(self, inode: Inode) -> bool:
+        """Return whether no listing shows the node."""
+        return inode in self._unlisted
+
+    async def is_current(self, inode: Inode) -> bool:
+        """Return whether the tree that is mounted now has the node."""
+        return await self._current(inode) is not None
+
+    def parent(self, inode: Inode) -> Inode:
+        """Return the directory in which a node got its number; raise `NotFound`."""
+        return self._parents[self._block(inode)]
+
     def is_known(self, inode: Inode) -> bool:
         """Return whether the kernel may know anything in the directory `inode`."""
         return inode in self._block_of or inode in self._unlisted_in

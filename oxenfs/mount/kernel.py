@@ -88,12 +88,13 @@ def _flags(address: str, options: Options) -> set[str]:
     flags = {
         f"fsname={escaped(address)}",
         "subtype=oxenfs",
-        # Without `ro` each READ drops the access time, and the next fstat costs a request.
-        "ro",
         "nosuid",
         "nodev",
         "default_permissions",
     }
+    if not options.writable:
+        # Without `ro` each READ drops the access time, and the next fstat costs a request.
+        flags.add("ro")
     # Only together with default_permissions, which is always there: without it, nobody would
     # check the rights of the others.
     return flags | {"allow_other"} if options.allow_other else flags

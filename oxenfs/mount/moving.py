@@ -13,6 +13,7 @@ In this order, and why (the kernel keeps what it was told for ever):
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import math
@@ -48,6 +49,9 @@ class Kernel(Protocol):
     def forget_attributes(self, inode: Inode) -> None:
         """Ask for the attributes again."""
 
+    def forget_pages(self, inodes: Iterable[Inode]) -> None:
+        """Ask for attributes and bytes of files again: those of an overlay were taken back."""
+
 
 class PyfuseKernel:
     """The kernel behind pyfuse3. What it does not know needs no forgetting."""
@@ -67,6 +71,12 @@ class PyfuseKernel:
         except OSError as exc:
             if exc.errno != errno.ENOENT:
                 raise
+
+    def forget_pages(self, inodes: Iterable[Inode]) -> None:
+        """Ask for attributes and bytes of files again: those of an overlay were taken back."""
+        for inode in inodes:
+            with contextlib.suppress(FileNotFoundError):
+                pyfuse3.invalidate_inode(pyfuse3.InodeT(inode), attr_only=False)
 
 
 class Mover:
@@ -123,7 +133,7 @@ class Mover:
         operations.inodes.move(root, changes.directories, changes.hidden)
         operations.usage = usage
         self.shown.change(facts)
-        await self._tell(changes.names, changes.touched)
+        await self.tell(changes.names, changes.touched)
 
     async def checkout(self, rev: str | None, new_branch: str | None) -> Facts:
         """Move to `rev` (None: stay), as the branch `new_branch` if one is to be made there."""
@@ -199,7 +209,8 @@ class Mover:
         # Each of their remote calls has a deadline.
         return {"checkout": Command(checkout, math.inf), "pull": Command(pull, math.inf)}
 
-    async def _tell(self, names: list[tuple[Inode, bytes]], touched: list[Inode]) -> None:
+    async def tell(self, names: list[tuple[Inode, bytes]], touched: list[Inode]) -> None:
+        """Let the kernel forget entries and attributes; returns when it has."""
         nursery = self._operations.nursery
         done = trio.Event()
         stop = threading.Event()

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+O = TypeVar("O", bound="Operations")  # noqa: E741
 
 ERROR_XATTR = "user.oxenfs.error"
 _FOREVER_S = 365 * 24 * 3600.0
@@ -44,8 +45,6 @@ _ERRORS_KEPT = 1000
 _ROWS_AT_ONCE = 256
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 _BLOCK_BYTES = 4096
-_DIRECTORY_MODE = stat.S_IFDIR | 0o555
-_FILE_MODE = stat.S_IFREG | 0o444
 
 
 class Usage(NamedTuple):
@@ -55,7 +54,9 @@ class Usage(NamedTuple):
     files: int
 
 
-class _OpenFile(NamedTuple):
+class OpenedFile(NamedTuple):
+    """What a file handle stands for."""
+
     inode: Inode
     reader: Reader
 
@@ -68,12 +69,12 @@ class _OpenDirectory(NamedTuple):
 
 
 def guarded(
-    handler: Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]:
+    handler: Callable[Concatenate[O, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[O, P], Coroutine[Any, Any, R]]:
     """Turn whatever a handler raises into an errno for the one program that asked."""
 
     @functools.wraps(handler)
-    async def wrapped(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def wrapped(self: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await handler(self, *args, **kwargs)
         except pyfuse3.FUSEError:
@@ -102,6 +103,9 @@ class Operations(pyfuse3.Operations):
 
     supports_dot_lookup = False
     enable_writeback_cache = False
+    forever_s = _FOREVER_S
+    directory_mode = stat.S_IFDIR | 0o555
+    file_mode = stat.S_IFREG | 0o444
 
     def __init__(
         self,
@@ -122,7 +126,7 @@ class Operations(pyfuse3.Operations):
         self.usage = usage
         self.nursery: trio.Nursery | None = None
         self._beside = [] if background is None else [background]
-        self._files: Handles[_OpenFile] = Handles()
+        self._files: Handles[OpenedFile] = Handles()
         self._directories: Handles[_OpenDirectory] = Handles()
         self._errors: OrderedDict[Inode, str] = OrderedDict()
         # One object for all replies: pyfuse3 copies it before the handler's task goes on.
@@ -244,7 +248,9 @@ class Operations(pyfuse3.Operations):
         reader = await node.open()
         # Pages of a file stay for ever, unless its reader knows that they were wrong.
         keep_cache = getattr(reader, "keep_cache", True)
-        return pyfuse3.FileInfo(fh=self._files.add(_OpenFile(inode, reader)), keep_cache=keep_cache)
+        return pyfuse3.FileInfo(
+            fh=self._files.add(OpenedFile(inode, reader)), keep_cache=keep_cache
+        )
 
     @guarded
     async def read(  # type: ignore[override]  # any buffer will do, bytes are not needed
@@ -346,12 +352,12 @@ class Operations(pyfuse3.Operations):
 
     def _forever(self) -> pyfuse3.EntryAttributes:
         entry = self._entry
-        entry.entry_timeout = entry.attr_timeout = _FOREVER_S
+        entry.entry_timeout = entry.attr_timeout = self.forever_s
+        entry.st_nlink = 1
         return entry
 
-    @staticmethod
-    def _set_kind(entry: pyfuse3.EntryAttributes, *, directory: bool) -> None:
-        entry.st_mode = pyfuse3.ModeT(_DIRECTORY_MODE if directory else _FILE_MODE)
+    def _set_kind(self, entry: pyfuse3.EntryAttributes, *, directory: bool) -> None:
+        entry.st_mode = pyfuse3.ModeT(self.directory_mode if directory else self.file_mode)
 
     @staticmethod
     def _set_facts(entry: pyfuse3.EntryAttributes, inode: Inode, size: int, mtime_ns: int) -> None:

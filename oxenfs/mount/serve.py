@@ -259,5 +259,7 @@ def _shown(facts: Facts) -> dict[str, Any]:
 
 
 def _facts(facts: Facts, log: Path) -> dict[str, Any]:
-    more = {"base": None, "overlay": None, "log": str(log), "started": _STARTED}
+    overlay = None if facts.overlay is None else str(facts.overlay)
+    base = None if overlay is None else hash_text(facts.commit.id)
+    more = {"base": base, "overlay": overlay, "log": str(log), "started": _STARTED}
     return {**_shown(facts), **more}

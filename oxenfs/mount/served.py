@@ -80,9 +80,11 @@ class Options:
 
     Attributes:
         allow_other: other users may enter too, with the rights that modes and owners give them.
+        writable: programs may change things.
     """
 
     allow_other: bool = False
+    writable: bool = False
 
 
 def address_of(facts: Facts) -> str:

@@ -10,9 +10,9 @@ Source: the node format of Oxen 0.25 to 0.65 (`V0_25_0`), seen in repositories o
 
 from __future__ import annotations
 
-import bisect
 import struct
 import threading
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -170,6 +170,27 @@ def children_of(raw: RawNode) -> Iterator[Child]:
         raise IntegrityError(f"node {hash_text(raw.id)} is damaged: {exc}") from exc
 
 
+def children_with(raw: RawNode, part: bytes) -> Iterator[Child]:
+    """Yield the children in whose payload `part` stands, without a look at the others.
+
+    Raises:
+        IntegrityError: as `children_of`.
+    """
+    count = child_count(raw)
+    at = raw.children.find(part)
+    while at >= 0:
+        # Payloads lie in the order of their rows, in every node that was ever seen.
+        after = bisect_right(range(count), at, key=lambda row: _child_offset(raw, row))
+        start = _child_offset(raw, after - 1) if after else 0
+        child = child_at(raw, after - 1) if after else None
+        if child is None or at >= start + len(child.payload):
+            yield from (child for child in children_of(raw) if part in child.payload)
+            return
+        if part in child.payload:
+            yield child
+        at = raw.children.find(part, start + len(child.payload))
+
+
 def child_count(raw: RawNode) -> int:
     """Return how many children a node has; raise `IntegrityError` when it is damaged."""
     try:
@@ -202,11 +223,17 @@ def find_child(vnode: RawNode, name: bytes) -> Child | None:
     Raises:
         IntegrityError: the vnode is damaged.
     """
+    count = child_count(vnode)
     packed = msgpack.packb(name.decode())
     for kind in (b"\xa4File", b"\xa3Dir"):
-        for child in children_with(vnode, kind + packed):
+        at = vnode.children.find(kind + packed)
+        while at >= 0:
+            # Payloads lie in the order of their rows.
+            after = bisect_right(range(count), at, key=lambda row: _child_offset(vnode, row))
+            child = child_at(vnode, after - 1)
             if name_of(child.payload) == name:
                 return child
+            at = vnode.children.find(kind + packed, at + 1)
     return None
 
 
@@ -221,31 +248,10 @@ def name_of(payload: bytes) -> bytes:
         raise IntegrityError(f"a Merkle node is damaged or of an unknown version: {exc!r}") from exc
 
 
-def children_with(raw: RawNode, part: bytes) -> Iterator[Child]:
-    """Yield the children in whose payload `part` stands, without a look at the others.
-
-    Raises:
-        IntegrityError: as `children_of`.
-    """
-    try:
-        rows = _HEADER.size + _HEADER.unpack_from(raw.node)[2]
-        count = (len(raw.node) - rows) // _ROW.size
-        at = raw.children.find(part)
-        while at >= 0:
-            # Payloads lie in the order of the rows, in every node that was ever seen.
-            first = bisect.bisect_right(
-                range(count), at, key=lambda n: _ROW.unpack_from(raw.node, rows + n * _ROW.size)[2]
-            )
-            kind, child, offset, size = _ROW.unpack_from(raw.node, rows + (first - 1) * _ROW.size)
-            if first == 0 or not offset <= at < offset + size:
-                yield from (child for child in children_of(raw) if part in child.payload)
-                return
-            payload = raw.children[offset : offset + size]
-            if part in payload:
-                yield Child(kind, ObjectHash(int.from_bytes(child, "little")), payload)
-            at = raw.children.find(part, offset + size)
-    except struct.error as exc:
-        raise IntegrityError(f"node {hash_text(raw.id)} is damaged: {exc}") from exc
+def _child_offset(raw: RawNode, number: int) -> int:
+    rows = _HEADER.size + _HEADER.unpack_from(raw.node)[2]
+    offset: int = _ROW.unpack_from(raw.node, rows + number * _ROW.size)[2]
+    return offset
 
 
 def encode_node(

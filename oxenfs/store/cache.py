@@ -132,18 +132,22 @@ class Cache:
             number.to_bytes(4, "big"),
         )
 
-    def get(self, key: bytes) -> bytes | None:
-        """Return the derived object `key`, None if it is not here. May wait for the disk.
+    def get(self, key: bytes, *, wait: bool = True) -> bytes | None:
+        """Return the derived object `key`, None if it is not here.
 
         Args:
             key: up to 500 bytes, any; whatever the object depends on must be in it.
+            wait: whether the disk may be waited for.
+
+        Raises:
+            BlockingIOError: `wait` is false, and the disk would have to be waited for.
         """
         name = _derived_key(key)
         row = self.find(DERIVED, name)
         if row is None:
             return None
         data = bytearray(row.extent.length)
-        if not self.load(DERIVED, name, row, memoryview(data), wait=True):
+        if not self.load(DERIVED, name, row, memoryview(data), wait=wait):
             return None
         self.ages.touch(name)
         return bytes(data)

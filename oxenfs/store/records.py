@@ -26,6 +26,7 @@ _COMPLETE = "complete"
 _WAITING_BYTES_MAX = 512 << 20
 _SEEN = "seen"
 _NAME_BYTES_MAX = 400
+_WAITING_BYTES_MAX = 512 << 20
 
 
 class ListingRecords:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from oxenfs.address import Address
 from oxenfs.model import Commit
+from oxenfs.overlay.plan import OverlayPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Plan:
         cache_bytes: the limit of the cache of blobs; None leaves it as it was, or 20 GiB.
         verify_full: serve no byte of a large blob before all of it was checked.
         offline: ask no server, show what is in the cache.
+        overlay: where changes go; None for a read-only mount.
     """
 
     address: Address
@@ -32,6 +34,7 @@ class Plan:
     cache_bytes: int | None = None
     verify_full: bool = False
     offline: bool = False
+    overlay: OverlayPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Facts:
         revision: as typed; None for the default branch.
         branch: None when a commit is mounted.
         size_bytes, files: of the whole commit.
+        overlay: where changes are; None without.
         note: a sentence for whoever mounts, None if there is nothing to say.
     """
 
@@ -53,3 +57,4 @@ class Facts:
     size_bytes: int
     files: int
     note: str | None = None
+    overlay: Path | None = None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 import trio
 
 from oxenfs.errors import Conflict, NotFound
 from oxenfs.model import Commit, ObjectHash, hash_text
+from oxenfs.overlay.opening import Opened, open_overlay
 from oxenfs.remote.base import Remote, TreePlace
 from oxenfs.remote.revision import Revision, resolve
 from oxenfs.remote.wire import DirectoryPayload, decode_node
@@ -20,6 +23,7 @@ from oxenfs.views.facts import FOLDER, WithFolder, info_folder
 from oxenfs.views.frames import FOLDER as FRAMES
 from oxenfs.views.frames import FramesFolder
 from oxenfs.views.mirror import Mirror
+from oxenfs.views.overlay import Overlay
 from oxenfs.views.plan import Facts, Plan
 from oxenfs.views.revisions import Revisions, Source
 from oxenfs.views.supply import Supply
@@ -46,12 +50,17 @@ class Stack:
         root, facts: at the revision that `build` was asked for.
         supply: where trees and bytes come from.
         revisions: None unless all of them are shown.
+        overlay: what takes changes; None in a read-only mount. Whoever serves it closes it.
+        cache_dir: where trees are kept.
     """
 
     def __init__(self, plan: Plan, supply: Supply) -> None:
         """Use `build`."""
         self.supply = supply
         self._plan = plan
+        self.cache_dir = plan.cache_dir
+        self.overlay: Overlay | None = None
+        self._opened: Opened | None = None
         self.revisions: Revisions | None = None
         if plan.revisions:
             self.revisions = Revisions(
@@ -59,8 +68,30 @@ class Stack:
             )
             view = self.all_revisions()
         else:
-            view = self.at(resolve(supply.remote, plan.address.rev), plan.address.rev)
+            view = self._first()
         self.root, self.facts = view.root, view.facts
+        if self._opened is not None:
+            self.overlay = Overlay(self._opened.upper, view.root, os.getuid(), os.getgid())
+            if self._opened.behind:
+                commits = (
+                    "1 commit" if self._opened.behind == 1 else f"{self._opened.behind} commits"
+                )
+                self.facts = replace(self.facts, note=f"{commits} behind; oxenfs pull")
+
+    def _first(self) -> View:
+        """Return what is mounted at first: with an overlay, the commit that it stands on."""
+        plan = self._plan
+        revision = resolve(self.remote, plan.address.rev)
+        if plan.overlay is None:
+            return self.at(revision, plan.address.rev)
+        repo = plan.address.repo
+        opened = open_overlay(plan.overlay, repo, self.remote, revision, plan.cache_dir)
+        self._opened = opened
+        try:
+            return self.at(Revision(opened.base, revision.branch), plan.address.rev)
+        except BaseException:
+            opened.close()
+            raise
 
     @property
     def remote(self) -> Remote:
@@ -159,7 +190,8 @@ class Stack:
         size, files = usage
         repo = self._plan.address.repo
         note = _note(self.remote, revision.branch)
-        return Facts(repo, typed, revision.branch, commit, size, files, note), root
+        overlay = None if self._opened is None else self._opened.home.folder
+        return Facts(repo, typed, revision.branch, commit, size, files, note, overlay), root
 
     def _with_frames(self, tree: Directory) -> Directory:
         folder = FramesFolder(self.supply.frames, tree)

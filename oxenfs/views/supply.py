@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 from oxenfs.address import Address, Hosted
 from oxenfs.errors import OxenfsError
+from oxenfs.frames.disk import DiskKept
 from oxenfs.frames.service import Frames
 from oxenfs.remote.base import BlobFiles, Elsewhere, Remote
 from oxenfs.remote.open import open_remote
@@ -65,7 +66,8 @@ class Supply:
                     verify_full=plan.verify_full,
                 )
             opened.callback(self.blobs.close)
-            self.frames = Frames(self.remote.key)
+            kept = None if self.cache is None else DiskKept(self.cache)
+            self.frames = Frames(self.remote.key, kept, counters=self.counters)
             self._opened = opened.pop_all()
 
     def close(self) -> None:

@@ -108,15 +108,6 @@ def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     assert "nope" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", sorted(main.READ_ONLY_MOUNTS))
-def test_what_read_only_mounts_lack_is_said(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main([name]) == 1
-    error = capsys.readouterr().err
-    assert f"`{name}`" in error
-    assert "read-only" in error
-    assert error.count("\n") == 1
-
-
 def run(*words: str, **options) -> subprocess.Popen[bytes]:  # type: ignore[no-untyped-def]
     call = [sys.executable, "-m", "oxenfs_cli", *words]
     return subprocess.Popen(call, stderr=subprocess.PIPE, **options)

@@ -17,6 +17,11 @@ TABLE = {
     errors.NotFound: errno.ENOENT,
     errors.NotADirectory: errno.ENOTDIR,
     errors.IsADirectory: errno.EISDIR,
+    errors.Exists: errno.EEXIST,
+    errors.NotEmpty: errno.ENOTEMPTY,
+    errors.NotPermitted: errno.EPERM,
+    errors.InvalidMove: errno.EINVAL,
+    errors.UpperFull: errno.ENOSPC,
     errors.ReadOnly: errno.EROFS,
     errors.AccessDenied: errno.EACCES,
     errors.RemoteUnavailable: errno.EIO,
@@ -55,3 +60,7 @@ def test_everything_of_ours_has_an_errno() -> None:
 @pytest.mark.parametrize("exc", [ValueError(), KeyError(), OSError(errno.ENOSPC, "full")])
 def test_what_is_not_ours_has_none(exc: Exception) -> None:
     assert errno_of(exc) is None
+
+
+def test_what_the_disk_of_changes_says_is_handed_on() -> None:
+    assert errno_of(errors.DiskError("too large", errno.EFBIG)) == errno.EFBIG

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyfuse3
@@ -59,6 +59,9 @@ class Notes:
     def forget_attributes(self, inode: Inode) -> None:
         self.threads.add(threading.get_ident())
         self.attributes.append(inode)
+
+    def forget_pages(self, inodes: Iterable[Inode]) -> None:
+        assert not list(inodes), "a move takes no pages back"
 
 
 class Place:

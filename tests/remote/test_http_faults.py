@@ -355,3 +355,20 @@ def test_the_user_agent_is_one_that_servers_take(bad: Misbehaving) -> None:
     bad.replies = [success(commit=COMMIT)]
     bad.remote().commit(ObjectHash(0xABC123))
     assert "oxen" not in bad.requests[0].headers["user-agent"].lower()
+
+
+def test_a_server_with_much_to_do_may_be_silent_longer(bad: Misbehaving) -> None:
+    def slowly(_: object) -> Reply:
+        time.sleep(0.8)
+        return success(done=True)
+
+    bad.answering = slowly
+    remote = bad.remote(timeout_s=0.2)
+    try:
+        with pytest.raises(RemoteUnavailable, match=r"0\.2 s"):
+            remote.transport.json("POST", "/commit")
+        with pytest.raises(RemoteUnavailable, match=r"0\.3 s"):
+            remote.transport.json("POST", "/commit", work_s=0.1)
+        assert remote.transport.json("POST", "/commit", work_s=30)["done"] is True
+    finally:
+        remote.close()

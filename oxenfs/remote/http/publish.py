@@ -65,7 +65,7 @@ class HttpPublisher:
             if not stage.files:
                 raise NothingToPublish(f"branch {branch} has all of this already")
             try:
-                commit = workspace.commit(branch, message, author)
+                commit = workspace.commit(branch, message, author, stage.files)
             except KeyboardInterrupt as exc:
                 raise PerhapsPublished(
                     f"interrupted during the commit, which may have happened: look at the log of "

@@ -155,11 +155,21 @@ class Transport:
         params: Mapping[str, str | int] | None = None,
         body: object = None,
         limit: int = _JSON_BYTES_MAX,
+        work_s: float = 0.0,
     ) -> dict[str, Any]:
-        """Return the JSON object of an answer of up to `limit` bytes, whose status says success."""
+        """Return the JSON object of an answer whose status says success.
+
+        Args:
+            method: as of `open`, like the others.
+            path: from the server's root.
+            params: the query.
+            body: sent as JSON.
+            limit: how many bytes the answer may have.
+            work_s: as of `open`.
+        """
         sent = None if body is None else json.dumps(body).encode()
         headers = {} if sent is None else {"Content-Type": "application/json"}
-        return self.json_of(method, path, sent, headers, params, limit)
+        return self.json_of(method, path, sent, headers, params, limit=limit, work_s=work_s)
 
     def json_of(
         self,
@@ -168,11 +178,15 @@ class Transport:
         body: bytes | None,
         headers: Mapping[str, str],
         params: Mapping[str, str | int] | None = None,
+        *,
         limit: int = _JSON_BYTES_MAX,
+        work_s: float = 0.0,
     ) -> dict[str, Any]:
         """Return the JSON object of the answer to a request with any body."""
         where = f"{method} {self.base}{path}"
-        with self.open(method, path, params=params, body=body, headers=headers) as answer:
+        with self.open(
+            method, path, params=params, body=body, headers=headers, work_s=work_s
+        ) as answer:
             raw = answer.read(limit)
         if not raw:
             raise RemoteUnavailable(f"{where}: an empty answer")
@@ -198,6 +212,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         pages: bool = False,
         timeout_s: float | None = None,
+        work_s: float = 0.0,
     ) -> Iterator[Answer]:
         """Give the answer to a request; the connection is kept only if it was read to the end.
 
@@ -211,6 +226,7 @@ class Transport:
             headers: beside our own.
             pages: whether a good answer may be of the type `text/html`.
             timeout_s: instead of the transport's own.
+            work_s: how much longer than usual the server may be silent, for what it has to do.
 
         Raises:
             AccessDenied: 401, 403.
@@ -226,8 +242,9 @@ class Transport:
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         session = self._take()
         try:
+            target = path + query
             response, url = self._send(
-                session, method, path + query, body, headers or {}, where, limit_s
+                session, method, target, body, headers or {}, where, limit_s, limit_s + work_s
             )
             try:
                 if not _same_origin(url, self.origin):
@@ -273,6 +290,7 @@ class Transport:
         headers: Mapping[str, str],
         where: str,
         timeout_s: float,
+        silence_s: float,
     ) -> tuple[requests.Response, str]:
         """Return the answer, and from which URL it came."""
         url = self.base + target
@@ -289,11 +307,11 @@ class Transport:
                     data=sendable_body(body),
                     headers=sent,
                     stream=True,
-                    timeout=(timeout_s, timeout_s),
+                    timeout=(timeout_s, silence_s),
                     allow_redirects=False,
                 )
             except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
-                raise failures.no_answer(exc, self._host, where, timeout_s) from exc
+                raise failures.no_answer(exc, self._host, where, silence_s) from exc
             location = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or location is None:
                 return response, url

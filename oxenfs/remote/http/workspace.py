@@ -36,6 +36,9 @@ _BUSY_TRIES = 8
 _BUSY_WAIT_MAX_S = 10.0
 _BROKEN_TRIES = 3
 _PIECE_BYTES = 1 << 20
+# What a server may take for its work: one that does nothing else is ten times as fast.
+_COMMITTED_PER_S = 500
+_STORED_BYTES_PER_S = 50 << 20
 # 10 MiB but for files of more than 100 GB. A part is held in memory.
 _PART_BYTES_MAX = 256 << 20
 
@@ -116,7 +119,10 @@ class Workspace:
         wanted = {"hash": hash_text(blob), "size": size, "destination": destination}
         for _ in range(_BROKEN_TRIES):
             answer = self._again(
-                lambda: self._transport.json("POST", "/versions/uploads", body=wanted), twice=True
+                lambda: self._transport.json(
+                    "POST", "/versions/uploads", body=wanted, work_s=size / _STORED_BYTES_PER_S
+                ),
+                twice=True,
             )
             if answer.get("file") == "already_stored":
                 return False
@@ -136,8 +142,14 @@ class Workspace:
         path = f"{self._path}/files"
         self._again(lambda: self._transport.json("DELETE", path, body=list(paths)), twice=False)
 
-    def commit(self, branch: str, message: str, author: Author) -> ObjectHash:
+    def commit(self, branch: str, message: str, author: Author, files: int = 0) -> ObjectHash:
         """Commit what is staged on top of the branch's head; return the new commit's id.
+
+        Args:
+            branch: where to.
+            message: of the commit.
+            author: of the commit.
+            files: how many are staged; a server may be silent longer for many.
 
         Raises:
             Conflict: the branch has other changes of the same paths.
@@ -151,7 +163,12 @@ class Workspace:
             # Two commits in one second may get one id, or the branch moves meanwhile: then the
             # server is busy.
             answer = self._again(
-                lambda: self._transport.json("POST", f"{self._path}/{verb}/{where}", body=body),
+                lambda: self._transport.json(
+                    "POST",
+                    f"{self._path}/{verb}/{where}",
+                    body=body,
+                    work_s=files / _COMMITTED_PER_S,
+                ),
                 twice=False,
             )
             return read(commit_of, answer.get("commit"), self._transport.base).id
@@ -208,10 +225,18 @@ class Workspace:
         headers = {"Content-Type": "application/octet-stream"}
         done: dict[str, Any] = {}
         for number, start in enumerate(range(0, size, part_size), 1):
+            # With the last part it checks and keeps all of it.
+            work_s = size / _STORED_BYTES_PER_S if start + part_size >= size else 0.0
             part = read_exactly(source, min(part_size, size - start), path)
             where = f"/versions/uploads/{upload}/parts/{number}"
             done = self._again(
-                lambda: self._transport.json_of("PUT", where, part, headers),  # noqa: B023
+                lambda: self._transport.json_of(
+                    "PUT",
+                    where,  # noqa: B023
+                    part,  # noqa: B023
+                    headers,
+                    work_s=work_s,  # noqa: B023
+                ),
                 twice=True,
             )
         if done.get("completed") is not True:

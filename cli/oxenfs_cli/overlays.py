@@ -1,0 +1,109 @@
+"""Which overlay a command is about: one that is mounted, or one that waits for its mount."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oxenfs.errors import UsageError
+
+if TYPE_CHECKING:
+    from oxenfs.mount.registry import Entry
+    from oxenfs.overlay.home import Home
+    from oxenfs.overlay.upper import Upper
+    from oxenfs.remote.base import Remote
+    from oxenfs.store.records import ListingRecords
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a command is about.
+
+    Attributes:
+        mount: the mount; None if the overlay is not mounted.
+        home: the overlay that is not mounted; None if it is, or if there is a mount without one.
+        paths: from the root of the repository.
+    """
+
+    mount: Entry | None
+    home: Home | None
+    paths: tuple[bytes, ...] = ()
+
+
+def find(words: Sequence[str], directory: Path | None, *, unmounted: bool = False) -> Found:
+    """Return what `words` (a mount point or not, then paths) are about.
+
+    Args:
+        words: the command's arguments.
+        directory: what `-C` says.
+        unmounted: whether the first word, or `-C`, may be the mount folder of an overlay that is
+            not mounted.
+
+    Raises:
+        UsageError: no mount, and no overlay either.
+    """
+    from oxenfs_cli.target import find as find_mount
+    from oxenfs_cli.target import mount_point
+
+    if unmounted and not (words and mount_point(words[0])):
+        from oxenfs.mount import mountinfo, registry
+        from oxenfs.overlay import home as homes
+
+        word = directory if directory is not None else Path(words[0]) if words else Path()
+        where = mountinfo.real_path(word)
+        if registry.find(where) is None and (home := homes.find(where)) is not None:
+            return Found(None, home, ())
+    target = find_mount(words, directory)
+    assert target.mount is not None
+    return Found(target.mount, None, target.paths)
+
+
+def overlay_mount(words: Sequence[str], directory: Path | None) -> Found:
+    """Return the mount with an overlay that `words` are about; raise `UsageError`."""
+    found = find(words, directory)
+    if found.mount is not None and found.mount.overlay is None:
+        raise UsageError(
+            f"{found.mount.dir} is read-only and has no changes; for those mount it with --overlay"
+        )
+    return found
+
+
+def changes_of(mount: Entry) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the changes in a mount as its daemon tells them, and what they are on top of."""
+    from oxenfs.mount.client import ask
+
+    items: list[dict[str, Any]] = []
+    facts: dict[str, Any] = ask(
+        mount, "status", timeout_s=None, on_event=lambda event: items.extend(event["items"])
+    )
+    return items, facts
+
+
+@contextlib.contextmanager
+def opened(home: Home) -> Iterator[tuple[Upper, Remote, ListingRecords]]:
+    """Give an overlay that is not mounted, its repository and the listings that are kept of it.
+
+    Raises:
+        Conflict: another process has it.
+    """
+    from oxenfs import places
+    from oxenfs.address import parse
+    from oxenfs.model import ObjectHash
+    from oxenfs.overlay.settling import records_of
+    from oxenfs.overlay.upper import Upper
+    from oxenfs.remote.open import open_remote
+
+    with home.locked():
+        remote = open_remote(parse(home.repo))
+        try:
+            upper = Upper(home.folder, ObjectHash(0), None)
+            try:
+                with records_of(remote, places.cache_dir()) as records:
+                    yield upper, remote, records
+            finally:
+                upper.close()
+        finally:
+            remote.close()

@@ -1,0 +1,128 @@
+"""`oxenfs status`: what has changed in a mount with an overlay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from oxenfs_cli.output import is_terminal, print_json, print_text, printable
+
+if TYPE_CHECKING:
+    from oxenfs.mount.registry import Entry
+    from oxenfs.overlay.home import Home
+
+_COLOURS = {"A": "32", "M": "33", "D": "31", "R": "36"}
+
+
+@click.command(name="status")
+@click.argument("words", metavar="[DIR] [PATH]...", nargs=-1)
+@click.option(
+    "-C", "directory", metavar="DIR", type=click.Path(path_type=Path), help="A folder in the mount."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
+def command(words: tuple[str, ...], directory: Path | None, as_json: bool) -> None:
+    """List what was added (A), modified (M), deleted (D) and renamed (R) in the mount at DIR.
+
+    Also of changes that are not mounted now, where DIR is their mount folder.
+    """
+    from oxenfs_cli.overlays import find
+
+    found = find(words, directory, unmounted=True)
+    if found.mount is None and found.home is not None:
+        items, facts = unmounted(found.home)
+    elif found.mount is not None and found.mount.overlay is None:
+        items, facts = [], _read_only(found.mount)
+    else:
+        from oxenfs_cli.overlays import changes_of
+
+        assert found.mount is not None
+        items, facts = changes_of(found.mount)
+    if found.paths:
+        items = [item for item in items if _concerns(item, found.paths)]
+    changes = [item for item in items if not item["ignored"]]
+    if as_json:
+        rows = [{key: item[key] for key in ("op", "path", "old", "size")} for item in changes]
+        print_json({**facts, "changes": rows})
+        return
+    _print(changes, [item for item in items if item["ignored"]], facts)
+
+
+def _print(
+    changes: list[dict[str, Any]], ignored: list[dict[str, Any]], facts: dict[str, Any]
+) -> None:
+    colours = is_terminal(1)
+    for item in changes:
+        text = printable(item["path"])
+        if item["old"] is not None:
+            text = f"{printable(item['old'])} -> {text}"
+        op = f"\x1b[{_COLOURS[item['op']]}m{item['op']}\x1b[0m" if colours else item["op"]
+        print_text(f"{op} {text}")
+    if not colours:
+        return
+    for item in ignored:
+        print_text(f"left out: {printable(item['path'])}")
+    where = facts["branch"] or f"commit {facts['commit'][:10]}"
+    counted = [(sum(item["op"] == op for item in changes), word) for op, word in _WORDS]
+    summary = ", ".join(f"{count} {word}" for count, word in counted if count)
+    print_text(f"{printable(where)}: {summary or 'no changes'}")
+    if facts["behind"]:
+        print_text(f"{facts['behind']} commits behind; oxenfs pull")
+
+
+_WORDS = (("A", "added"), ("M", "modified"), ("D", "deleted"), ("R", "renamed"))
+
+
+def unmounted(home: Home) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the changes of an overlay that is not mounted, and what they are on top of."""
+    from oxenfs.model import hash_text
+    from oxenfs.overlay.opening import count_behind
+    from oxenfs.overlay.publishing import head_of
+    from oxenfs.overlay.settling import settle, status_unmounted
+    from oxenfs.overlay.status import item_json
+    from oxenfs_cli.overlays import opened
+
+    with opened(home) as (upper, remote, records):
+        settle(upper, remote, records)
+        items = [item_json(item) for item in status_unmounted(upper, remote, records)]
+        head = None if upper.branch is None else head_of(remote, upper.branch)
+        behind = 0
+        if head is not None and head != upper.base:
+            behind = count_behind(remote, head, upper.base)
+        commit = hash_text(upper.base)
+        branch = upper.branch
+    return items, {"repo": home.repo, "branch": branch, "commit": commit, "behind": behind}
+
+
+def _read_only(mount: Entry) -> dict[str, Any]:
+    from oxenfs.model import parse_hash
+    from oxenfs.overlay.opening import count_behind
+    from oxenfs.overlay.publishing import head_of
+    from oxenfs_cli.target import find
+
+    behind = 0
+    if mount.branch is not None:
+        remote, _ = find((str(mount.dir),), None).open()
+        try:
+            head, here = head_of(remote, mount.branch), parse_hash(mount.commit)
+            if head is not None and head != here:
+                behind = count_behind(remote, head, here)
+        finally:
+            remote.close()
+    return {
+        "repo": mount.repo,
+        "branch": mount.branch,
+        "commit": mount.commit,
+        "behind": behind,
+    }
+
+
+def _concerns(item: dict[str, Any], paths: tuple[bytes, ...]) -> bool:
+    import os
+
+    for wanted in map(os.fsdecode, paths):
+        for path in (item["path"], item["old"]):
+            if path is not None and (not wanted or f"{path}/".startswith(f"{wanted}/")):
+                return True
+    return False

@@ -1,0 +1,128 @@
+"""Which inode is which node of an overlay.
+
+What is untouched has the inode that the lower tree gives it, and keeps it when it is promoted.
+What the overlay has brought with it from an earlier mount, or made, has one by its own number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+from oxenfs.errors import NotFound, ReadOnly, StaleRevision
+from oxenfs.mount.inodes import ROOT, Inode, Inodes
+from oxenfs.overlay.nodes import ROOT as ROOT_NODE
+from oxenfs.overlay.nodes import Nid
+from oxenfs.store.columns import Listing
+from oxenfs.views.overlay import Overlay
+
+# Far above what the lower tree gives out, and still exact in a float.
+_OWN: Inode = 1 << 52
+
+
+class OverlayInodes:
+    """Inodes of the merged tree, and of the lower tree below it. Used from one trio loop."""
+
+    def __init__(self, overlay: Overlay, inodes: Inodes) -> None:
+        """Know the nodes of `overlay`; `inodes` gives out the lower tree's numbers."""
+        self._overlay = overlay
+        self._inodes = inodes
+        self._nid_of: dict[Inode, Nid] = {ROOT: ROOT_NODE}
+        self._inode_of: dict[Nid, Inode] = {ROOT_NODE: ROOT}
+        # Of folders: what the lower tree calls their origin.
+        self._lower: dict[Nid, Inode] = {ROOT_NODE: ROOT}
+        # Whatever was dropped when the commit below was exchanged.
+        self._dead: set[Inode] = set()
+
+    def nid(self, inode: Inode) -> Nid | None:
+        """Return the node with that number; None if it is untouched.
+
+        Raises:
+            StaleRevision: it was a node's that is the commit's now. The kernel looks it up again.
+        """
+        nid = inode - _OWN if inode >= _OWN else self._nid_of.get(inode)
+        if self._dead and inode in self._dead:
+            raise StaleRevision(f"inode {inode} is in the commit by now")
+        return nid
+
+    def inode(self, nid: Nid) -> Inode:
+        """Return the number of a node."""
+        return self._inode_of.get(nid) or nid + _OWN
+
+    def row(self, parent: Inode, listing: Listing, row: int) -> Inode:
+        """Return the number of a row of the listing of a lower directory."""
+        return self._inodes.children(parent, listing).inode(row)
+
+    async def lower(self, folder: Nid) -> Inode:
+        """Return what the lower tree calls the origin of a folder that has one."""
+        found = self._lower.get(folder)
+        if found is None:
+            origin = self._overlay.upper.node(folder).origin
+            assert origin is not None
+            found = ROOT
+            for name in origin.split(b"/") if origin else ():
+                listing = await (await self._inodes.directory(found)).listing()
+                row = listing.find(name)
+                if row < 0:
+                    raise NotFound(f"{origin!r} is not in the commit any more")
+                found = self.row(found, listing, row)
+            self._lower[folder] = found
+            self._nid_of.setdefault(found, folder)
+        return found
+
+    async def promoted(self, inode: Inode) -> Nid:
+        """Return the node with that number, promoted if it is untouched.
+
+        Raises:
+            ReadOnly: it is nothing of the commit, as `.oxenfs`.
+        """
+        nid = self.nid(inode)
+        if nid is not None:
+            return nid
+        if self._inodes.is_unlisted(inode):
+            raise ReadOnly("that is made by the mount, and cannot be changed")
+        if not await self._inodes.is_current(inode):
+            raise StaleRevision(f"inode {inode} is of a revision that is gone")
+        above = await self.promoted(self._inodes.parent(inode))
+        path = await self._inodes.path(inode)
+        nid = await self._overlay.promote(above, path)
+        self._nid_of[inode] = nid
+        self._inode_of.setdefault(nid, inode)
+        if self._overlay.upper.node(nid).is_directory:
+            self._lower[nid] = inode
+        return nid
+
+    async def child(self, parent: Nid, name: bytes) -> Nid:
+        """Return the node of a name in a folder, promoted if it is untouched; raise `NotFound`."""
+        entry = self._overlay.upper.entry(parent, name)
+        if entry is not None:
+            if entry.is_whiteout:
+                raise NotFound(f"no {name!r}")
+            return entry.nid
+        listing = await self._overlay.below(parent)
+        row = -1 if listing is None else listing.find(name)
+        if listing is None or row < 0:
+            raise NotFound(f"no {name!r}")
+        return await self.promoted(self.row(await self.lower(parent), listing, row))
+
+    def lower_numbers(self) -> frozenset[Nid]:
+        """Return the nodes that programs know by the number that the lower tree gave them."""
+        return frozenset(self._inode_of)
+
+    def move(self, dropped: Iterable[Nid], kept: Container[Nid]) -> list[Inode]:
+        """Go on with another lower tree; return numbers of whom the kernel may have wrong pages.
+
+        Args:
+            dropped: nodes that are not in the layer any more.
+            kept: those whose number is the lower tree's, who still has it.
+        """
+        changed = []
+        for nid in dropped:
+            inode = self.inode(nid)
+            if self._inode_of.pop(nid, None) is not None and nid in kept:
+                changed.append(inode)
+            else:
+                self._dead.add(inode)
+        # What the lower tree calls a folder's origin is found out anew.
+        self._lower = {ROOT_NODE: ROOT}
+        self._nid_of = {inode: nid for nid, inode in self._inode_of.items()}
+        return changed

@@ -1,0 +1,152 @@
+"""Where overlays are: one folder for each (repository, mount folder), below the data folder.
+
+In it: `info.json` (whose it is), `lock` (flock, held by the one process that uses it), and what
+`oxenfs.overlay.upper` keeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oxenfs import places
+from oxenfs.errors import Conflict, IntegrityError, NotFound, OxenfsError
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """An overlay's folder.
+
+    Attributes:
+        folder: where it is.
+        repo: the repository's address, without revision.
+        key: the repository's key; see `oxenfs.remote.base.Remote`.
+        dir: the mount folder.
+    """
+
+    folder: Path
+    repo: str
+    key: str
+    dir: Path
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Have the overlay alone.
+
+        Raises:
+            Conflict: another process has it.
+        """
+        fd = self.lock()
+        try:
+            yield
+        finally:
+            os.close(fd)
+
+    def lock(self) -> int:
+        """Return a descriptor that keeps the overlay from others until it is closed."""
+        fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            os.close(fd)
+            raise Conflict(
+                f"another process has the overlay of {self.repo} at {self.dir} open; "
+                "unmount it first"
+            ) from exc
+        return fd
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a process has the overlay."""
+        try:
+            os.close(self.lock())
+        except Conflict:
+            return True
+        return False
+
+    def move(self, dir: Path) -> Home:
+        """Let the overlay belong to the mount folder `dir` from now on. Only with the lock."""
+        moved = Home(self.folder, self.repo, self.key, dir)
+        _write(moved)
+        return moved
+
+    def remove(self) -> None:
+        """Remove the overlay with all changes in it. Only with the lock."""
+        # In one step: half of an overlay must never be taken for one.
+        trash = self.folder.with_name(f"{self.folder.name}.removed")
+        shutil.rmtree(trash, ignore_errors=True)
+        self.folder.rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
+
+
+def every() -> list[Home]:
+    """Return the overlays of this user, sorted by mount folder."""
+    found = []
+    for folder in _top().iterdir():
+        with contextlib.suppress(NotFound):
+            found.append(_read(folder))
+    return sorted(found, key=lambda home: home.dir)
+
+
+def find(dir: Path, key: str | None = None) -> Home | None:
+    """Return the overlay of the mount folder `dir`, and of the repository with that key.
+
+    Raises:
+        OxenfsError: without a key: there are several, of different repositories.
+    """
+    found = [home for home in every() if home.dir == dir and key in (None, home.key)]
+    if len(found) > 1:
+        raise OxenfsError(
+            f"there are overlays of several repositories at {dir}: "
+            + ", ".join(home.repo for home in found)
+            + "; mount the one you mean"
+        )
+    return found[0] if found else None
+
+
+def make(repo: str, key: str, dir: Path) -> Home:
+    """Make an overlay's folder."""
+    folder = _top() / secrets.token_hex(8)
+    try:
+        folder.mkdir(mode=0o700)
+        home = Home(folder, repo, key, dir)
+        _write(home)
+    except OSError as exc:
+        raise OxenfsError(f"cannot make an overlay in {folder}: {exc.strerror}") from exc
+    return home
+
+
+def _top() -> Path:
+    top = places.data_dir() / "overlays"
+    top.mkdir(mode=0o700, exist_ok=True)
+    return top
+
+
+def _write(home: Home) -> None:
+    told = {"repo": home.repo, "key": home.key, "dir": str(home.dir)}
+    part = home.folder / "info.json.part"
+    with part.open("w") as file:
+        json.dump(told, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(home.folder / "info.json")
+
+
+def _read(folder: Path) -> Home:
+    if folder.suffix:
+        raise NotFound(f"{folder} is being removed")
+    try:
+        told: dict[str, Any] = json.loads((folder / "info.json").read_text())
+        return Home(folder, told["repo"], told["key"], Path(told["dir"]))
+    except FileNotFoundError as exc:
+        raise NotFound(f"no overlay in {folder}") from exc
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise IntegrityError(f"{folder / 'info.json'} cannot be read: {exc}") from exc
