@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -120,14 +120,16 @@ def repository_folder(address: str) -> Path:
 
 
 @contextmanager
-def mounted(work: Work, address: str, cache: Path | None = None) -> Iterator[Mount]:
+def mounted(
+    work: Work, address: str, cache: Path | None = None, options: Sequence[str] = ()
+) -> Iterator[Mount]:
     """Mount with `oxenfs`; without `cache`, its cache folder is new and empty."""
     folder = work.new_folder("mount")
     cache = cache or work.new_folder("cache")
     mount = Mount(folder, lambda: daemon_of(work, folder))
     try:
         with uninterrupted():
-            oxenfs(work, "mount", address, folder, "--cache-dir", cache)
+            oxenfs(work, "mount", address, folder, "--cache-dir", cache, *options)
         yield mount
     finally:
         with uninterrupted():

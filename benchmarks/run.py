@@ -33,6 +33,7 @@ COMMANDS = {
     "remote_large": ["remote_large.py"],
     "remote_small": ["remote_small.py"],
     "remote_random": ["remote_random.py"],
+    "moving": ["moving.py"],
     "import_rate": ["import_rate.py"],
 }
 HEADER = ("figure", "goal", "measured", "peer", "ratio", "reached", "command")

@@ -44,7 +44,7 @@ OWNERS: dict[str, set[str]] = {
     "click": {"oxenfs_cli"},
     "lmdb": {"oxenfs.kv"},
     "msgpack": {"oxenfs.remote", "oxenfs.store", "oxenfs.overlay"},
-    "numpy": {"oxenfs.samples", "oxenfs.store"},
+    "numpy": {"oxenfs.samples", "oxenfs_cli.demo", "oxenfs.store"},
     "pyfuse3": {"oxenfs.mount"},
     "requests": {"oxenfs.remote.http"},
     "starlette": {"oxenfs.server"},
@@ -55,7 +55,6 @@ OWNERS: dict[str, set[str]] = {
     "trio": {"oxenfs.frames", "oxenfs.mount", "oxenfs.overlay", "oxenfs.store", "oxenfs.views"},
     "urllib3": {"oxenfs.remote.http"},
     "xxhash": {
-        "oxenfs.frames",
         "oxenfs.history",
         "oxenfs.kv",
         "oxenfs.overlay",

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 
 import trio
-import xxhash
 
 from oxenfs.store.cache import Cache, Object
-from oxenfs.store.cache_rows import DERIVED
 
 
 class DiskKept:
@@ -28,10 +26,13 @@ class DiskKept:
         except BlockingIOError:
             return await trio.to_thread.run_sync(self._cache.get, name)
 
+    def has(self, key: bytes) -> bool:
+        """Return whether there is something under `key`: a point read."""
+        return self._cache.has_derived(_name(key))
+
     async def put(self, key: bytes, value: bytes) -> None:
         """Keep `value`; those that come while others are written go into one transaction."""
-        digest = xxhash.xxh3_128_digest(value)
-        self._waiting.append(Object(DERIVED, _name(key), value, digest))
+        self._waiting.append(self._cache.derived(_name(key), value))
         if self._writing:
             return
         self._writing = True

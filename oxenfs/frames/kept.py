@@ -14,6 +14,9 @@ class Kept(Protocol):
     async def get(self, key: bytes) -> bytes | None:
         """Return what was put under `key`, checked, or None."""
 
+    def has(self, key: bytes) -> bool:
+        """Return whether there is something under `key`, without looking at it."""
+
     async def put(self, key: bytes, value: bytes) -> None:
         """Keep `value`, if that is possible. Equal keys mean equal values."""
 
@@ -34,6 +37,10 @@ class MemoryKept:
     async def put(self, key: bytes, value: bytes) -> None:
         """Keep `value` for as long as there is room."""
         self.add(key, value)
+
+    def has(self, key: bytes) -> bool:
+        """Return whether there is something under `key`."""
+        return key in self._values
 
     def peek(self, key: bytes) -> bytes | None:
         """Return what is there, without a checkpoint."""

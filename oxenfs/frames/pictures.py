@@ -55,7 +55,8 @@ def exact_size(pipeline: Pipeline, pictures: Pictures) -> int | None:
     if pictures.format == "rgb":
         return width * height * 3
     if pictures.format == "bmp":
-        return 54 + height * ((3 * width + 3) // 4 * 4)
+        bits = av.VideoFormat(pipeline.pixels).padded_bits_per_pixel
+        return 54 + (1024 if bits == 8 else 0) + height * ((bits * width // 8 + 3) // 4 * 4)
     return None
 
 

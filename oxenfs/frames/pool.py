@@ -148,11 +148,13 @@ class Child:
     async def live(self) -> None:
         """Take what the child sends until it ends or is cancelled; then it is gone."""
         try:
-            with contextlib.suppress(
-                BrokenWire, trio.BrokenResourceError, trio.ClosedResourceError
-            ):
-                while True:
-                    await self._take(*await self._receive())
+            while True:
+                await self._take(*await self._receive())
+        except (BrokenWire, OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        except Exception:
+            # Whatever a child sends, it may end itself only.
+            log.exception("a decoding process sends what it should not; it is ended")
         finally:
             self.kill()
             for reader in self._readers.values():
@@ -229,6 +231,9 @@ class Child:
         except OxenfsError as exc:
             self._pool.failures[video.key] = exc
             await self.tell({"t": "failed", "why": str(exc)})
+        except Exception as exc:
+            log.exception("reading %s failed; this is a bug in oxenfs", video.label)
+            await self.tell({"t": "failed", "why": f"internal error: {type(exc).__name__}"})
         else:
             await self.tell({"t": "data"}, data)
 
@@ -331,7 +336,10 @@ class Pool:
     def _start(self) -> Child:
         if self._nursery is None:
             raise DecodeError("the mount is ending")
-        child = Child(self)
+        try:
+            child = Child(self)
+        except OSError as exc:
+            raise DecodeError(f"no process to decode in: {exc.strerror}") from exc
         self._children.append(child)
         self._nursery.start_soon(self._live, child)
         return child
@@ -356,8 +364,11 @@ class Pool:
                 job.attempts -= 1
             if job.attempts >= _ATTEMPTS:
                 job.fail(DecodeError(f"decoding ends its process ({_cause(code)})"))
-            else:
+                continue
+            try:
                 await self._assign(job)
+            except OxenfsError as exc:
+                job.fail(exc)
 
     async def _watch(self) -> None:
         """Move jobs away from who is stuck, end who is silent, let go of who is not needed."""
@@ -371,7 +382,8 @@ class Pool:
                 elif child.at in child.jobs and now - child.since > _PATIENCE_S:
                     for job in [j for j in child.jobs.values() if j.urgent and j.id != child.at]:
                         if job.id in child.jobs and child.at in child.jobs:
-                            await self._move(job, child)
+                            with contextlib.suppress(OxenfsError):
+                                await self._move(job, child)
             idle = [c for c in self._children if not c.jobs and now - c.heard > _IDLE_S]
             for child in idle[: max(len(self._children) - self._base, 0)]:
                 child.kill()

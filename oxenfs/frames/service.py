@@ -198,16 +198,18 @@ class Frames:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Let frames be asked for inside."""
-        async with self.pool.running(), trio.open_nursery() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self._save_now_and_then)
-            try:
-                yield
-            finally:
-                self._nursery = None
-                nursery.cancel_scope.cancel()
-        with trio.CancelScope(shield=True, relative_deadline=2.0):
-            await self._save(self._plans.values())
+        try:
+            async with self.pool.running(), trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._save_now_and_then)
+                try:
+                    yield
+                finally:
+                    self._nursery = None
+                    nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True, relative_deadline=2.0):
+                await self._save(self._plans.values())
 
     def prepare(self) -> None:
         """Get ready, as somebody is about to ask."""
@@ -362,7 +364,9 @@ class Frames:
         found: list[int] = []
         for frame in dict.fromkeys(plan.picks[start : start + run]):
             key = self._frame_key(plan, frame, rows)
-            if frame != MISSING and key not in memory and key not in self._flights:
+            if frame == MISSING or key in memory or key in self._flights:
+                continue
+            if rows or not self._kept.has(key):
                 found.append(frame)
         return found
 

@@ -100,6 +100,10 @@ class View(Source):
         """Return what the source has there."""
         return self._source.pread(offset, size)
 
+    def check(self) -> None:
+        """Raise `SourceFailed` if bytes of the source did not come."""
+        self._source.check()
+
 
 class WithoutMedia(View):
     """An mp4 or mov whose media data reads as zeros: its tables tell all but the pictures.

@@ -163,10 +163,8 @@ class Worker:
             self._begin(job)
             video = self._videos[head["video"]]
             facts, index, picks = self._videos_module.plan(video, parse(head["spec"]), body or None)
-        except self._bad as exc:
-            self._channel.send({"t": "refused", "id": job, "why": str(exc), "ours": False})
         except Exception as exc:
-            self._refuse(job, exc)
+            self._refuse(job, head["video"], exc)
         else:
             body = picks.tobytes() + index
             self._channel.send({"t": "planned", "id": job, **facts, "index": len(index)}, body)
@@ -211,7 +209,7 @@ class Worker:
                 raise
             self._decoders.forget(run.name)
             self._finish(run)
-            self._refuse(run.id, exc)
+            self._refuse(run.id, run.name, exc)
             return
         if run.done:
             self._finish(run)
@@ -221,9 +219,15 @@ class Worker:
         if run in self._runs:
             self._runs.remove(run)
 
-    def _refuse(self, id: int, exc: Exception) -> None:
+    def _refuse(self, id: int, name: str, exc: Exception) -> None:
         if isinstance(exc, BrokenWire | ConnectionError):
             raise exc
+        try:
+            if name in self._videos:
+                # Whatever came of it: the reason is that bytes did not come.
+                self._videos[name].source.check()
+        except self._failed as failed:
+            exc = failed
         ours = not isinstance(exc, self._bad)
         source = isinstance(exc, self._failed)
         why = str(exc) if source or not ours else f"{type(exc).__name__}: {exc}"

@@ -31,6 +31,7 @@ from oxenfs.overlay.publishing import (
     Intent,
     Progress,
     find_published,
+    forget_staged,
     head_of,
     is_certain,
     publish,
@@ -159,6 +160,7 @@ class Committer:
                     raise
                 with contextlib.suppress(OxenfsError):
                     self._upper.keep_hashes(contents.hashes)
+                done = partial(forget_staged, remote, intent)
                 try:
                     await self._arrive(published.commit, target, layer.path)
                 except OxenfsError as exc:
@@ -166,6 +168,7 @@ class Committer:
                         f"committed as {hash_text(published.commit)}, but the mount could not move "
                         f"to it ({exc}); the next commit, or mount, finishes that"
                     ) from exc
+                await trio.to_thread.run_sync(done)
             finally:
                 self._upper.thaw()
         await trio.to_thread.run_sync(self._upper.collect)

@@ -6,6 +6,7 @@ record says what to look for: a commit with that message and author, newer than 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -20,9 +21,9 @@ from oxenfs.errors import (
     RemoteUnavailable,
     Unsupported,
 )
-from oxenfs.model import Author, Change, ObjectHash, Published, Put, hash_text
+from oxenfs.model import Author, Change, Commit, ObjectHash, Published, Put, hash_text
 from oxenfs.overlay.changeset import ChangeSet, Left
-from oxenfs.remote.base import Remote
+from oxenfs.remote.base import Remote, Staging
 
 _NAMED = 10
 _LOOKED_AT = 10_000
@@ -117,7 +118,28 @@ def publish(remote: Remote, intent: Intent, changes: ChangeSet, progress: Progre
         progress.stage = "committing"
 
     author = Author(intent.name, intent.email)
+    staging = staging_of(remote)
+    if staging is not None:
+        return staging.publish_as(
+            intent.place, intent.branch, intent.base, counted(), intent.message, author
+        )
     return remote.publish(intent.branch, intent.base, counted(), intent.message, author)
+
+
+def staging_of(remote: Remote) -> Staging | None:
+    """Return the part of a remote that stages under names; None if it has none."""
+    found: object = remote
+    while found is not None and not isinstance(found, Staging):
+        found = getattr(found, "inner", None)
+    return found
+
+
+def forget_staged(remote: Remote, intent: Intent) -> None:
+    """Remove what a publish has left at the remote; what fails is left lying."""
+    staging = staging_of(remote)
+    if staging is not None:
+        with contextlib.suppress(OxenfsError):
+            staging.unstage(intent.place)
 
 
 def head_of(remote: Remote, branch: str) -> ObjectHash | None:
@@ -134,6 +156,14 @@ def find_published(remote: Remote, intent: Intent) -> ObjectHash | None:
     Raises:
         RemoteUnavailable: it cannot be told.
     """
+    staging = staging_of(remote)
+    if staging is not None:
+        stands_on = staging.staged_on(intent.place)
+        moved = stands_on is not None and stands_on not in (intent.head, intent.base)
+        if moved and stands_on is not None and _is_of(remote.commit(stands_on), intent):
+            return stands_on
+        # From now on a request that is still on its way finds nothing to commit.
+        staging.unstage(intent.place)
     head = head_of(remote, intent.branch)
     if head is None or head == intent.head:
         return None
@@ -141,12 +171,18 @@ def find_published(remote: Remote, intent: Intent) -> ObjectHash | None:
     for number, commit in enumerate(remote.history(head)):
         if commit.id in stop and commit.id == (intent.head or intent.base):
             return None
-        author = (commit.author.name, commit.author.email)
-        if commit.message == intent.message and author == (intent.name, intent.email):
+        if _is_of(commit, intent):
             return commit.id
         if number > _LOOKED_AT:
             break
     return None
+
+
+def _is_of(commit: Commit, intent: Intent) -> bool:
+    return (commit.message, commit.author) == (
+        intent.message,
+        Author(intent.name, intent.email),
+    )
 
 
 def is_certain(exc: BaseException) -> bool:

@@ -228,6 +228,31 @@ class Beginning(Protocol):
         """
 
 
+@runtime_checkable
+class Staging(Protocol):
+    """A remote at which a publish is staged, under a name, before it is committed.
+
+    Whoever notes the name beforehand can find out after a crash whether the commit happened.
+    """
+
+    def publish_as(
+        self,
+        name: str,
+        branch: str,
+        base: ObjectHash,
+        changes: Iterable[Change],
+        message: str,
+        author: Author,
+    ) -> Published:
+        """Publish as `Remote.publish` does, and leave the name there until `unstage`."""
+
+    def staged_on(self, name: str) -> ObjectHash | None:
+        """Return the commit that `name` stands on: its own, once it is committed; None: gone."""
+
+    def unstage(self, name: str) -> None:
+        """Remove what is staged under `name`: it cannot be committed any more."""
+
+
 class BlobLocation(NamedTuple):
     """Where the bytes of a blob lie on this machine.
 

@@ -73,6 +73,11 @@ class Retrying:
         source: BlobSource = self._inner.source  # type: ignore[attr-defined]
         return source
 
+    @property
+    def inner(self) -> Remote:
+        """What it is wrapped around."""
+        return self._inner
+
     def branches(self) -> list[Branch]:
         """Return all branches, sorted by name."""
         return self._again(self._inner.branches)

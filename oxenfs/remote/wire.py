@@ -203,6 +203,11 @@ def child_count(raw: RawNode) -> int:
     return int(count)
 
 
+def child_types(raw: RawNode) -> bytes:
+    """Return the type of each child, a byte each; raise `IntegrityError` when it is damaged."""
+    return raw.node[len(raw.node) - child_count(raw) * _ROW.size :: _ROW.size]
+
+
 def child_at(raw: RawNode, number: int) -> Child:
     """Return one child of a node, by its number; raise `IntegrityError` when it is damaged."""
     if not 0 <= number < child_count(raw):

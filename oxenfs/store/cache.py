@@ -132,6 +132,11 @@ class Cache:
             number.to_bytes(4, "big"),
         )
 
+    @staticmethod
+    def derived(key: bytes, value: Buffer) -> Object:
+        """Return a derived object as `put_many` takes it; `get` finds it by `key`."""
+        return Object(DERIVED, _derived_key(key), value, xxhash.xxh3_128_digest(value))
+
     def get(self, key: bytes, *, wait: bool = True) -> bytes | None:
         """Return the derived object `key`, None if it is not here.
 
@@ -152,13 +157,16 @@ class Cache:
         self.ages.touch(name)
         return bytes(data)
 
+    def has_derived(self, key: bytes) -> bool:
+        """Return whether the derived object `key` is here, without looking at it."""
+        return self.has(DERIVED, _derived_key(key))
+
     def put(self, key: bytes, value: Buffer) -> None:
         """Keep a derived object, for as long as there is room. May wait for the disk.
 
         An object that is here already stays as it is: equal keys mean equal values.
         """
-        digest = xxhash.xxh3_128_digest(value)
-        self.put_many([Object(DERIVED, _derived_key(key), value, digest)])
+        self.put_many([self.derived(key, value)])
 
     def find(self, table: str, key: bytes) -> Row | None:
         """Return where an object lies, None if it is not here. A point read: for the loop."""

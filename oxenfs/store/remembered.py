@@ -60,6 +60,11 @@ class Remembering:
         breaker: Breaker = self._inner.breaker  # type: ignore[attr-defined]
         return breaker
 
+    @property
+    def inner(self) -> Remote:
+        """What it is wrapped around."""
+        return self._inner
+
     def branches(self) -> list[Branch]:
         """Return all branches, sorted by name."""
         found = self._inner.branches()

@@ -133,9 +133,12 @@ class CommitFile(File):
         self._index = index
 
     @property
-    def key(self) -> tuple[Hashable, bytes]:
-        """The directory and the name."""
-        return (self._directory.key, self._listing.name(self._index))
+    def key(self) -> Hashable:
+        """The path, the blob, and who put it there: no other file of the folder."""
+        row = self._index
+        path = self._directory.path_of(self._listing.name(row))
+        what = (self._listing.hash(row), self._listing.mtimes[row], self._listing.last_commit(row))
+        return ("file", path, what, self._tree.where)
 
     @property
     def kind(self) -> Kind:

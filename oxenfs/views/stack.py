@@ -73,9 +73,8 @@ class Stack:
         if self._opened is not None:
             self.overlay = Overlay(self._opened.upper, view.root, os.getuid(), os.getgid())
             if self._opened.behind:
-                commits = (
-                    "1 commit" if self._opened.behind == 1 else f"{self._opened.behind} commits"
-                )
+                count = self._opened.behind
+                commits = "1 commit" if count == 1 else f"{count} commits"
                 self.facts = replace(self.facts, note=f"{commits} behind; oxenfs pull")
 
     def _first(self) -> View:

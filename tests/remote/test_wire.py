@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oxenfs.errors import IntegrityError
 from oxenfs.model import Author, Commit, ObjectHash
 from oxenfs.remote.wire import (
     COMMIT,
@@ -18,6 +20,7 @@ from oxenfs.remote.wire import (
     FilePayload,
     Payload,
     VnodePayload,
+    child_types,
     children_of,
     commit_id,
     decode_node,
@@ -110,3 +113,15 @@ def test_a_commit_id_counts_whole_seconds_and_all_else() -> None:
         commit_id(parents, "m", author, 10**18 + 10**9),
     ]
     assert len({id, *others}) == 5
+
+
+def test_types_of_children_are_those_of_the_children() -> None:
+    rows = [
+        Child(kind, ObjectHash(number), b"x" * number) for number, kind in enumerate([1, 3, 3, 2])
+    ]
+    for count in range(5):
+        node = encode_node(VNODE, ObjectHash(9), 0, b"payload", rows[:count])
+        assert child_types(node) == bytes(row.type for row in children_of(node))
+        assert len(child_types(node)) == count
+    with pytest.raises(IntegrityError):
+        child_types(node._replace(node=node.node[:-1]))

@@ -45,8 +45,9 @@ class HttpPublisher:
         changes: Iterable[Change],
         message: str,
         author: Author,
+        name: str | None = None,
     ) -> Published:
-        """See `oxenfs.remote.base.Remote.publish`.
+        """See `oxenfs.remote.base.Remote.publish`, with a `name` `Staging.publish_as`.
 
         Raises:
             PerhapsPublished: the answer to the commit got lost; nothing is cleared away then.
@@ -58,7 +59,7 @@ class HttpPublisher:
         made = self._make_branch(branch, base)
         workspace: Workspace | None = None
         try:
-            workspace = Workspace(self._transport, branch, self._sleep)
+            workspace = Workspace(self._transport, branch, self._sleep, name)
             before = TreeCursor(self._remote.directory, base, base_root)
             stage = self._stage(workspace, base, before, changes)
             refuse_conflicts(branch, stage.conflicts)
@@ -76,7 +77,7 @@ class HttpPublisher:
         except BaseException:
             self._clear(workspace, branch if made else None, base)
             raise
-        self._clear(workspace, None, base)
+        self._clear(workspace if name is None else None, None, base)
         return Published(commit, branch, stage.files, stage.sent_files, stage.sent_bytes)
 
     def _stage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -185,6 +186,32 @@ class HttpRemote:
         if not self.branches():
             check_branch_name(branch)
             Workspace(self.transport, branch, self._sleep).delete()
+
+    def publish_as(
+        self,
+        name: str,
+        branch: str,
+        base: ObjectHash,
+        changes: Iterable[Change],
+        message: str,
+        author: Author,
+    ) -> Published:
+        """Commit `changes` to `branch`; see `oxenfs.remote.base.Staging.publish_as`."""
+        from oxenfs.remote.http.publish import HttpPublisher
+
+        publisher = HttpPublisher(self, self.transport, self._sleep)
+        return publisher.publish(branch, base, changes, message, author, name)
+
+    def staged_on(self, name: str) -> ObjectHash | None:
+        """Return the commit that the workspace `name` stands on, None if there is none."""
+        from oxenfs.remote.http.workspace import workspace_base
+
+        return workspace_base(self.transport, name)
+
+    def unstage(self, name: str) -> None:
+        """Remove the workspace `name`."""
+        with contextlib.suppress(NotFound):
+            self.transport.json("DELETE", f"/workspaces/{quote(name, safe='')}")
 
     def make_branch(self, name: str, commit: ObjectHash) -> None:
         """Make a branch at `commit`; raise `RemoteRefused` or `RemoteUnavailable` if it exists."""

@@ -58,12 +58,16 @@ class Workspace:
     """
 
     def __init__(
-        self, transport: Transport, branch: str, sleep: Callable[[float], None] = time.sleep
+        self,
+        transport: Transport,
+        branch: str,
+        sleep: Callable[[float], None] = time.sleep,
+        name: str | None = None,
     ) -> None:
-        """Make a workspace with a name of its own on the head of `branch`."""
+        """Make a workspace on the head of `branch`, with a name of its own unless one is given."""
         self._transport = transport
         self._sleep = sleep
-        self.name = f"publish-{secrets.token_hex(12)}"
+        self.name = name or f"publish-{secrets.token_hex(12)}"
         self._path = f"/workspaces/{self.name}"
         body = {
             "workspace_id": self.name,
@@ -259,6 +263,15 @@ class Workspace:
                     raise
                 wait_s = 0.5 * broken
             self._sleep(wait_s)
+
+
+def workspace_base(transport: Transport, name: str) -> ObjectHash | None:
+    """Return the commit that a workspace is pinned to, None if there is none of that name."""
+    try:
+        answer = transport.json("GET", f"/workspaces/{quote(name, safe='')}")
+    except NotFound:
+        return None
+    return read(base_of, answer, transport.base)
 
 
 def branch_path(name: str) -> str:

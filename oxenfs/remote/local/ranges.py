@@ -10,7 +10,7 @@ from oxenfs.remote.base import DirectoryNodes, RawNode, TreePlace
 from oxenfs.remote.local.lookup import entries_to
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.remote.rows import rows_of
-from oxenfs.remote.wire import DIRECTORY, VNODE, DirectoryPayload, children_of
+from oxenfs.remote.wire import DIRECTORY, VNODE, DirectoryPayload, child_types, children_of
 
 _NOWHERE = TreePlace(ObjectHash(0), b"")
 """Directories are found by id here."""
@@ -75,7 +75,7 @@ def changed_nodes(
             if vnode.id not in seen:
                 seen.add(vnode.id)
                 yield vnode
-        if not any(child.type == DIRECTORY for vnode in changed for child in children_of(vnode)):
+        if not any(DIRECTORY in child_types(vnode) for vnode in changed):
             continue
         folders = {row.name: row.id for row in rows_of(theirs) if row.kind == Kind.DIRECTORY}
         rows = rows_of(DirectoryNodes(ours.directory, tuple(changed)))
