@@ -54,7 +54,8 @@ def clip(
     with av.open(file, "w", format=container) as out:
         stream = out.add_stream(codec, rate=25, options=options.get(codec, {}))
         video = cast("av.VideoStream", stream)
-        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        video.width, video.height = width, height
+        video.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         video.codec_context.time_base = time_base
         video.time_base = time_base
         video.codec_context.gop_size = gop
