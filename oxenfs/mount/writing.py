@@ -188,7 +188,7 @@ class WritingOperations(Operations):
     @guarded
     async def statfs(self, ctx: object = None) -> pyfuse3.StatvfsData:
         """Say how much space there is for changes."""
-        found = os.statvfs(self._upper.files.path(0))
+        found = os.statvfs(self._upper.files.folder)
         facts = pyfuse3.StatvfsData()
         for field in ("f_bsize", "f_frsize", "f_bfree", "f_bavail", "f_ffree", "f_favail"):
             setattr(facts, field, getattr(found, field))
