@@ -106,13 +106,13 @@ class WritingOperations(Operations):
         parent = self.nodes.nid(parent_inode)
         if parent is None:
             return await super().lookup(parent_inode, name)
+        if len(name) > NAME_BYTES_MAX:  # the kernel lets up to 1024 through
+            raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
         entry = self._upper.entry(parent, name)
         if entry is not None:
             if entry.is_whiteout:
                 raise NotFound(f"no {name!r}")
             return self._reply_node(entry.nid)
-        if len(name) > NAME_BYTES_MAX:
-            raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
         if self._upper.node(parent).origin is None:
             raise NotFound(f"no {name!r}")
         return await super().lookup(await self.nodes.lower(parent), name)
@@ -188,7 +188,7 @@ class WritingOperations(Operations):
     @guarded
     async def statfs(self, ctx: object = None) -> pyfuse3.StatvfsData:
         """Say how much space there is for changes."""
-        found = os.statvfs(self._upper.files.path(0))
+        found = os.statvfs(self._upper.files.folder)
         facts = pyfuse3.StatvfsData()
         for field in ("f_bsize", "f_frsize", "f_bfree", "f_bavail", "f_ffree", "f_favail"):
             setattr(facts, field, getattr(found, field))

@@ -18,11 +18,15 @@ _FOLDERS = 256
 
 
 class ByteFiles:
-    """The files below one folder. From any thread, but for two that change one file."""
+    """The files below one folder. From any thread, but for two that change one file.
+
+    Attributes:
+        folder: where they are.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Keep files below `folder`, which is made."""
-        self._folder = folder
+        self.folder = folder
         self._base = os.fspath(folder)
         folder.mkdir(mode=0o700, exist_ok=True)
         for number in range(_FOLDERS):
@@ -36,7 +40,7 @@ class ByteFiles:
 
     def open(self, number: Nid) -> int:
         """Return a descriptor for reading and writing; the file is made if it is not there."""
-        with errors(self._folder):
+        with errors(self.folder):
             return os.open(self.path(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def stat(self, number: Nid) -> os.stat_result | None:
@@ -53,7 +57,7 @@ class ByteFiles:
 
     def copy(self, number: Nid, to: Nid) -> None:
         """Copy a file with its times and holes; shares blocks where the disk can."""
-        with errors(self._folder):
+        with errors(self.folder):
             source = os.open(self.path(number), os.O_RDONLY | os.O_CLOEXEC)
             try:
                 target = self.open(to)
