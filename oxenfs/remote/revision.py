@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 
@@ -77,6 +76,8 @@ def resolve(remote: Remote, rev: str | None) -> Revision:
 
 def _unknown(remote: Remote, rev: str) -> str:
     names = [branch.name for branch in remote.branches()]
+    import difflib  # only for whoever mistyped
+
     near = difflib.get_close_matches(rev, names, n=3, cutoff=0.5) or names[:5]
     hint = f"; there is {', '.join(near)}" if near else "; the repository has no branches"
     return f"no branch or commit {rev!r} in {remote.address}{hint}"

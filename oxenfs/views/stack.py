@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
 from oxenfs.errors import Conflict, NotFound
 from oxenfs.model import Commit, ObjectHash, hash_text
-from oxenfs.overlay.opening import Opened, open_overlay
 from oxenfs.remote.base import Remote, TreePlace
 from oxenfs.remote.revision import Revision, resolve
 from oxenfs.remote.wire import DirectoryPayload, decode_node
@@ -23,10 +22,14 @@ from oxenfs.views.facts import FOLDER, WithFolder, info_folder
 from oxenfs.views.frames import FOLDER as FRAMES
 from oxenfs.views.frames import FramesFolder
 from oxenfs.views.mirror import Mirror
-from oxenfs.views.overlay import Overlay
 from oxenfs.views.plan import Facts, Plan
 from oxenfs.views.revisions import Revisions, Source
 from oxenfs.views.supply import Supply
+
+if TYPE_CHECKING:
+    # Mounts without an overlay start without its modules.
+    from oxenfs.overlay.opening import Opened
+    from oxenfs.views.overlay import Overlay
 
 _WARM_AFTER_S = 0.2
 
@@ -71,6 +74,8 @@ class Stack:
             view = self._first()
         self.root, self.facts = view.root, view.facts
         if self._opened is not None:
+            from oxenfs.views.overlay import Overlay
+
             self.overlay = Overlay(self._opened.upper, view.root, os.getuid(), os.getgid())
             if self._opened.behind:
                 count = self._opened.behind
@@ -83,6 +88,8 @@ class Stack:
         revision = resolve(self.remote, plan.address.rev)
         if plan.overlay is None:
             return self.at(revision, plan.address.rev)
+        from oxenfs.overlay.opening import open_overlay
+
         repo = plan.address.repo
         opened = open_overlay(plan.overlay, repo, self.remote, revision, plan.cache_dir)
         self._opened = opened
