@@ -9,13 +9,13 @@ fails, or is killed, nothing is lost: listings are then made one by one.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import gc
 import json
 import os
-import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +33,8 @@ from oxenfs.store.metadata import commit_or_none
 from oxenfs.store.records import ListingRecords, complete_directories, make_columns
 from oxenfs.store.remembered import Remembering
 
-_PR_SET_PDEATHSIG = 1
 _NICE = 10
+_LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ class Done(NamedTuple):
 
 async def warm_in_child(task: Task) -> Done:
     """Let another process do `task`; returns when it has ended, however. Cancelling kills it."""
-    text = json.dumps({name: getattr(task, name) for name in Task.__slots__})
+    fields = {name: getattr(task, name) for name in Task.__slots__}
+    text = json.dumps({"parent": os.getpid(), "task": fields})
     command = [sys.executable, "-m", "oxenfs.store.warm"]
     with contextlib.suppress(OSError, ValueError, TypeError):
         ended = await trio.run_process(
@@ -126,13 +127,25 @@ def _missing(
             )
 
 
+def _end_with(parent: int) -> None:
+    """End this process when its parent has ended.
+
+    Not by a parent-death signal: that comes when the thread that started us ends, and trio ends
+    its threads when they have had nothing to do for some seconds.
+    """
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
+
+
 def main() -> None:
     """Do the task on standard input, quietly, and not beyond the life of the parent."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     os.nice(_NICE)
     # Rows are made by the thousand and dropped at once; there are no cycles to look for.
     gc.disable()
-    task = Task(**json.load(sys.stdin))
+    order = json.load(sys.stdin)
+    threading.Thread(target=_end_with, args=(order["parent"],), daemon=True).start()
+    task = Task(**order["task"])
     remote = open_remote(parse(task.address), insecure=task.insecure, timeout_s=task.timeout_s)
     records = ListingRecords(remote.key, Path(task.cache_dir))
     if isinstance(remote, Elsewhere):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,3 +152,60 @@ async def test_cancelling_ends_the_child(endless: Task) -> None:
 @in_trio
 async def test_a_child_that_fails_is_no_failure_of_the_mount(tmp_path: Path) -> None:
     await warm_in_child(Task(str(tmp_path / "none"), "1", str(tmp_path / "cache"), False, 30.0))
+
+
+SCRIPT = """
+import sys
+import trio
+from oxenfs.store.warm import Task, warm_in_child
+
+trio.run(warm_in_child, Task(sys.argv[1], "1", sys.argv[2], False, 30.0))
+"""
+
+
+@contextlib.contextmanager
+def warming(endless: Task) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A process that warms for ever; gives it and the pid of its child."""
+    command = [sys.executable, "-c", SCRIPT, endless.address, endless.cache_dir]
+    with subprocess.Popen(command) as process:
+        try:
+            while not (found := children_of(process.pid)):
+                time.sleep(0.05)
+            yield process, found[0]
+        finally:
+            process.kill()
+
+
+def children_of(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        threads = Path(f"/proc/{pid}/task").iterdir()
+        return [int(n) for one in threads for n in (one / "children").read_text().split()]
+    return []
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_a_child_ends_with_its_parent(endless: Task) -> None:
+    with warming(endless) as (process, child):
+        # Until it listens: it is told on its standard input whose child it is.
+        while len(list(Path(f"/proc/{child}/task").iterdir())) < 2:
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        for _ in range(200):
+            if is_gone(child):
+                return
+            time.sleep(0.1)
+    raise AssertionError("the child lives on")
+
+
+def test_a_child_outlives_the_thread_that_started_it(endless: Task) -> None:
+    with warming(endless) as (_, child):
+        # Threads of trio that have nothing to do end after ten seconds.
+        time.sleep(13)
+        assert not is_gone(child)
