@@ -99,10 +99,11 @@ class Wholes:
         if digest.intdigest() == blob:
             self._cache.set_checked(prefix, count)
             return True
-        with self._lock:
-            strikes = self._strikes[(blob, size)] = self.strikes(blob, size) + 1
+        # Dropped before it is counted: whoever sees the count fetches everything anew.
         self._cache.drop_blob(prefix, count)
         self._forget(blob, size)
+        with self._lock:
+            strikes = self._strikes[(blob, size)] = self.strikes(blob, size) + 1
         log.error(
             "blob %s of %d bytes does not have its hash; %s",
             hash_text(blob),

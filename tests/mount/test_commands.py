@@ -109,7 +109,7 @@ def test_trees_are_kept_in_the_cache_folder_that_is_named(box: Sandbox) -> None:
         (("./home/data", "nowhere"), 1, "mkdir -p"),
         (("./home/data", "home"), 1, "not empty"),
         (("./home/data",), 2, "DIR"),
-        (("./home/data", "mnt", "--overlay"), 2, "--overlay"),
+        (("./home/data", "mnt", "--overlay", "--revisions"), 2, "--overlay"),
     ],
 )
 def test_failures_are_one_line_and_leave_nothing(

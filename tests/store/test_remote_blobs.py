@@ -403,9 +403,12 @@ async def test_a_large_blob_that_stays_wrong_is_an_error_from_then_on(
     blob = source.add(noise(size, "stays"))
     source.altered[blob] = 100
     with blobs_of(source, folder) as blobs:
-        for strikes in (1, 2):
+        await read_all(blobs, blob, size)
+        await until(partial(at_least, blobs, blob, size, 1))
+        # The second time it may be found out before the last byte is handed out.
+        with contextlib.suppress(IntegrityError):
             await read_all(blobs, blob, size)
-            await until(partial(at_least, blobs, blob, size, strikes))
+        await until(partial(at_least, blobs, blob, size, 2))
         with pytest.raises(IntegrityError, match="fetched 2 times"):
             await opened(blobs, blob, size).read(0, 10)
 
