@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import av
 import numpy as np
+from av.video.reformatter import ColorRange
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +57,9 @@ def clip(
         video = cast("av.VideoStream", stream)
         video.width, video.height = width, height
         video.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        if codec == "mjpeg":
+            # Said twice: without it the encoder sometimes takes the format for one of limited range.
+            video.codec_context.color_range = ColorRange.JPEG
         video.codec_context.time_base = time_base
         video.time_base = time_base
         video.codec_context.gop_size = gop
