@@ -58,7 +58,7 @@ def clip(
         video.width, video.height = width, height
         video.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         if codec == "mjpeg":
-            # Said twice: without it the encoder sometimes takes the format for one of limited range.
+            # Said twice: without it the encoder sometimes takes it for limited range.
             video.codec_context.color_range = ColorRange.JPEG
         video.codec_context.time_base = time_base
         video.time_base = time_base
