@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 import logging
 from array import array
 from collections import OrderedDict
@@ -45,6 +44,8 @@ _SAVES_MAX = 64
 @functools.cache
 def version() -> str:
     """Return what pictures depend on beside the video: the codec library's version and ours."""
+    import importlib.metadata  # takes longer than everything else here, and not every mount asks
+
     try:
         return f"{FORMAT_VERSION}/{importlib.metadata.version('av')}"
     except importlib.metadata.PackageNotFoundError:

@@ -79,7 +79,10 @@ class OpenFile:
                 parts.append(bytes(await self._own(at, stop - at)))
             else:
                 parts.append(await self._from_below(node, at, below))
-                parts.append(bytes(stop - below))
+                if stop > below:
+                    # Beyond what is below only our own file counts: killed before a chunk was
+                    # noted, it has the bytes already.
+                    parts.append(bytes(await self._own(below, stop - below)))
             at = stop
         return b"".join(parts)
 
