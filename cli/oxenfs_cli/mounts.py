@@ -42,19 +42,24 @@ def command(pending: bool, as_json: bool) -> None:
     print_table(rows, ("DIR", "REPOSITORY", "COMMIT", "PID", "STATE"))
 
 
-def _counted(entry: Entry) -> Entry:
-    """Return the entry with the number of its changes, if its daemon tells that soon."""
-    from dataclasses import replace
-
+def count_changes(entry: Entry | None) -> int | None:
+    """Return how many changes a mount has, if it has an overlay and its daemon tells soon."""
     from oxenfs.errors import OxenfsError
     from oxenfs.mount.client import ask
 
-    if entry.overlay is None or not entry.alive:
-        return entry
+    if entry is None or entry.overlay is None or not entry.alive:
+        return None
     try:
-        return replace(entry, changes=ask(entry, "changes", timeout_s=_COUNT_S))
+        return int(ask(entry, "changes", timeout_s=_COUNT_S))
     except OxenfsError:
-        return entry
+        return None
+
+
+def _counted(entry: Entry) -> Entry:
+    from dataclasses import replace
+
+    count = count_changes(entry)
+    return entry if count is None else replace(entry, changes=count)
 
 
 def _print_pending(as_json: bool) -> None:

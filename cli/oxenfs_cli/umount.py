@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from oxenfs_cli.mounts import count_changes
 from oxenfs_cli.output import print_text, printable
 
 
@@ -33,10 +34,14 @@ def command(directory: Path | None, lazy: bool) -> None:
             )
         directory = entry.dir
     where = mountinfo.real_path(directory)
+    pending = count_changes(registry.entry_at(where))
     # Or this process itself would keep it busy.
     os.chdir("/")
     done = unmount(where, lazy=lazy)
     print_text(f"unmounted {printable(done.address)} from {printable(str(done.dir))}")
+    if pending:
+        changes = "1 change" if pending == 1 else f"{pending} changes"
+        print_text(f"{changes} not committed; mount --overlay there again brings them back")
     if done.lingering:
         users = ", ".join(str(holder) for holder in done.lingering)
         print_text(f"still used by {printable(users)}")
