@@ -137,6 +137,10 @@ class StaleRevision(OxenfsError):
     """The revision of an open file or folder is gone."""
 
 
+class RenumberedInode(StaleRevision):
+    """It has another number now. The kernel looks the name up again, and nobody hears of it."""
+
+
 class Unsupported(OxenfsError):
     """A thing that Oxen cannot store: a symlink, a device, a name that is not UTF-8."""
 

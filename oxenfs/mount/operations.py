@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeV
 
 import pyfuse3
 
-from oxenfs.errors import IsADirectory, OxenfsError, ReadOnly
+from oxenfs.errors import IsADirectory, OxenfsError, ReadOnly, RenumberedInode
 from oxenfs.model import NAME_BYTES_MAX, Kind
 from oxenfs.mount.errno import errno_of
 from oxenfs.mount.handles import Handles
@@ -84,7 +84,7 @@ def guarded(
             if code is None:
                 log.exception("%s failed; this is a bug in oxenfs", handler.__name__)
                 code = errno.EIO
-            elif code in (errno.EIO, errno.ESTALE):
+            elif code in (errno.EIO, errno.ESTALE) and not isinstance(exc, RenumberedInode):
                 # The first argument of every handler that gets here is an inode.
                 await self._note(cast("Inode", args[0]), exc)
             raise pyfuse3.FUSEError(code) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
-from oxenfs.errors import NotFound, ReadOnly, StaleRevision
+from oxenfs.errors import NotFound, ReadOnly, RenumberedInode, StaleRevision
 from oxenfs.mount.inodes import ROOT, Inode, Inodes
 from oxenfs.overlay.nodes import ROOT as ROOT_NODE
 from oxenfs.overlay.nodes import Nid
@@ -37,11 +37,11 @@ class OverlayInodes:
         """Return the node with that number; None if it is untouched.
 
         Raises:
-            StaleRevision: it was a node's that is the commit's now. The kernel looks it up again.
+            RenumberedInode: it was a node's that is the commit's now. The kernel looks it up again.
         """
         nid = inode - _OWN if inode >= _OWN else self._nid_of.get(inode)
         if self._dead and inode in self._dead:
-            raise StaleRevision(f"inode {inode} is in the commit by now")
+            raise RenumberedInode(f"inode {inode} is in the commit by now")
         return nid
 
     def inode(self, nid: Nid) -> Inode:

@@ -156,7 +156,7 @@ class Mounted:
         assert "Traceback" not in log
         assert "unmounted" in log
         if not self.errors_expected:
-            assert " ERROR " not in log
+            assert " ERROR " not in log, log
             assert " CRITICAL " not in log
 
     def abort(self) -> None:
