@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import requests
 from harness import Figure, Goal, alternate, arguments, compared, no_more_than, progress, run, timed
 from link import Link, link
-from machine import descendants, private_memory
+from machine import private_memory
 from mounts import Mount, command, environment, mounted, oxenfs, repository, repository_folder
 from servers import _running, free_port
 from trees import DIR_NAME, FILE_NAME, Tree
@@ -218,7 +218,7 @@ def memory(work: Work, tree: Tree, slow: Link, local: Path, branch: str) -> Figu
             for name in paths(tree):
                 (root / name).read_bytes()
             progress(f"{number + 1} of {len(commits)} revisions are open")
-        taken = sum(private_memory(pid) for pid in [mount.pid, *descendants(mount.pid)])
+        taken = private_memory(mount.pid)
     return Figure(
         f"memory with {len(commits)} revisions open, {tree.file_count:,} entries each",
         taken / 1e6,
