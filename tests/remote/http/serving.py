@@ -9,6 +9,7 @@ import select
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,20 +70,21 @@ class Server:
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate(timeout=20)
+        self.process.wait(timeout=20)
 
 
 @contextmanager
 def running(command: list[str], env: dict[str, str], port: int) -> Iterator[Server]:
     """Run a server and wait until it takes connections at `port` of this machine."""
+    # A file: a server that says much would wait for ever for somebody to read a pipe.
+    said = tempfile.TemporaryFile()  # noqa: SIM115
     process = subprocess.Popen(
         command,
         env={**os.environ, **env},
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+        stderr=said,
     )
     server = Server(f"http://127.0.0.1:{port}", process)
     try:
@@ -93,14 +95,15 @@ def running(command: list[str], env: dict[str, str], port: int) -> Iterator[Serv
                 break
             except ConnectionRefusedError:
                 if process.poll() is not None:
-                    assert process.stderr is not None
-                    raise RuntimeError(process.stderr.read()) from None
+                    said.seek(0)
+                    raise RuntimeError(said.read().decode(errors="replace")) from None
                 if time.monotonic() > deadline:
                     raise
                 select.select([], [], [], 0.02)
         yield server
     finally:
         server.stop()
+        said.close()
 
 
 @contextmanager
