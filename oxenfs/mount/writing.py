@@ -204,8 +204,10 @@ class WritingOperations(Operations):
         self, parent_inode: Inode, name: bytes, mode: int, flags: int, ctx: pyfuse3.RequestContext
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
         """Make a file and open it."""
-        nid = await self._make(parent_inode, name, stat.S_IFREG | stat.S_IMODE(mode), ctx)
-        file = await self.overlay.open(nid)
+        parent = await self._folder(parent_inode, name)
+        covers = await self._free(parent, name)
+        node = self.overlay.make_node(stat.S_IFREG | stat.S_IMODE(mode), parent, ctx.uid, ctx.gid)
+        nid, file = self.overlay.create(parent, name, node, covers=covers)
         fh = self._files.add(OpenedFile(self.nodes.inode(nid), file))
         return pyfuse3.FileInfo(fh=fh, keep_cache=True), self._reply_node(nid)
 

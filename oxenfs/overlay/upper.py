@@ -230,6 +230,20 @@ class Upper:
             op.touch(parent, subfolders=int(node.is_directory))
         return nid
 
+    def create(self, parent: Nid, name: bytes, node: Node, *, covers: bool) -> tuple[Nid, int]:
+        """Make a file with bytes of its own; return its number and a descriptor of those.
+
+        One record, where a file that gets its bytes with the first write takes two. See `make`.
+        """
+        data = self.new_file()
+        fd = self.files.open(data)
+        try:
+            return self.make(parent, name, node._replace(data=data), covers=covers), fd
+        except BaseException:
+            os.close(fd)
+            self.drop_file(data)
+            raise
+
     def link(self, nid: Nid, parent: Nid, name: bytes, *, covers: bool) -> None:
         """Give a file one more name."""
         self._alive(nid)
@@ -377,10 +391,6 @@ class Upper:
         if gone is not None and gone.data:
             self.drop_file(gone.data)
             self._gone[nid] = gone._replace(data=0)
-
-    def is_held(self, nid: Nid) -> bool:
-        """Return whether somebody holds a node."""
-        return nid in self._held
 
     def held(self) -> frozenset[Nid]:
         """Return the nodes that somebody holds."""

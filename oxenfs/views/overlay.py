@@ -116,6 +116,13 @@ class Overlay:
         found.users += 1
         return found
 
+    def create(self, parent: Nid, name: bytes, node: Node, *, covers: bool) -> tuple[Nid, OpenFile]:
+        """Make a file; return its number, and it open."""
+        nid, fd = self.upper.create(parent, name, node, covers=covers)
+        file = self._open[nid] = OpenFile(self.upper, nid, self._reader, self._forget, fd)
+        file.users = 1
+        return nid, file
+
     def opened(self, nid: Nid) -> OpenFile | None:
         """Return the open file of a node, None if nobody has it open."""
         return self._open.get(nid)
