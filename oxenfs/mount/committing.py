@@ -22,6 +22,7 @@ from oxenfs.mount.writing import WritingOperations
 from oxenfs.overlay.changeset import ChangeSet, Left, read_ignored
 from oxenfs.overlay.contents import Contents
 from oxenfs.overlay.index import Prepared, Snapshot
+from oxenfs.overlay.item import Item
 from oxenfs.overlay.layer import Layer
 from oxenfs.overlay.leftovers import IGNORE_FILE
 from oxenfs.overlay.lower import LowerTree
@@ -39,7 +40,7 @@ from oxenfs.overlay.publishing import (
     unpack_intent,
 )
 from oxenfs.overlay.rebase import Outcome, Rebase
-from oxenfs.overlay.status import Item, Status
+from oxenfs.overlay.status import Status
 from oxenfs.overlay.upper import CONFLICTS, PUBLISHING
 from oxenfs.remote.revision import Revision
 from oxenfs.store.records import ListingRecords
@@ -74,19 +75,21 @@ class Committer:
 
     # --- what has changed
 
-    async def status(self) -> list[Item]:
-        """Return the changes."""
+    async def status(self, *, sizes: bool = True) -> list[Item]:
+        """Return the changes; without `sizes` those of new files may be missing."""
         async with self._turn:
             with await self._frozen(freeze=False) as snapshot:
-                items: list[Item] = await self._in_thread(self._status, snapshot)
+                items: list[Item] = await self._in_thread(
+                    partial(self._status, snapshot, sizes=sizes)
+                )
                 return items
 
-    def _status(self, snapshot: Snapshot) -> tuple[list[Item], Contents]:
+    def _status(self, snapshot: Snapshot, *, sizes: bool = True) -> tuple[list[Item], Contents]:
         layer = Layer(snapshot, self._upper.files)
         lower = self._lower(self._upper.base)
         contents = Contents(layer, lower)
         ignored = read_ignored(layer, lower, contents, IGNORE_FILE)
-        return Status(layer, lower, contents, ignored).items(), contents
+        return Status(layer, lower, contents, ignored, sizes=sizes).items(), contents
 
     async def _in_thread(self, work: Callable[..., tuple[Any, Contents]], *args: Any) -> Any:
         result, contents = await trio.to_thread.run_sync(work, *args)

@@ -159,7 +159,8 @@ class Rebase:
                 self.outcome.names.append((nid, name))
             if edits:
                 subfolders += node.is_directory - covered
-                yield _entry(nid, name, Entry(entry.nid, below))
+                # With nothing of the commit below, a file gets no origin either.
+                yield _entry(nid, name, Entry(entry.nid, below, entry.plain and not below))
                 yield from edits
         self._links[nid] = 2 + subfolders
 

@@ -225,7 +225,7 @@ class Upper:
             raise Exists(f"{name!r} exists")
         with self._operation() as op:
             nid = op.number()
-            op.set_entry(parent, name, Entry(nid, covers))
+            op.set_entry(parent, name, Entry(nid, covers, _is_plain(node)))
             op.set_node(nid, node._replace(parent=parent, name=name))
             op.touch(parent, subfolders=int(node.is_directory))
         return nid
@@ -250,7 +250,7 @@ class Upper:
         self._alive(parent)
         with self._operation() as op:
             node = op.node(nid)
-            op.set_entry(parent, name, Entry(nid, covers))
+            op.set_entry(parent, name, Entry(nid, covers, _is_plain(node)))
             op.set_node(nid, node._replace(nlink=node.nlink + 1, ctime_ns=op.now))
             op.touch(parent)
 
@@ -312,7 +312,7 @@ class Upper:
             if replaced is not None:
                 covers = replaced.covers
             op.clear_entry(parent, name, moved.covers)
-            op.set_entry(new_parent, new_name, Entry(moved.nid, covers))
+            op.set_entry(new_parent, new_name, Entry(moved.nid, covers, moved.plain))
             op.move(moved.nid, new_parent, new_name)
             op.touch(parent, subfolders=-folder)
             op.touch(new_parent, subfolders=folder - fewer)
@@ -324,8 +324,8 @@ class Upper:
             if self.node(moved.nid).is_directory and self._is_within(to, moved.nid):
                 raise InvalidMove("a folder cannot be moved into itself")
         with self._operation() as op:
-            op.set_entry(parent, name, Entry(other.nid, one.covers))
-            op.set_entry(new_parent, new_name, Entry(one.nid, other.covers))
+            op.set_entry(parent, name, Entry(other.nid, one.covers, other.plain))
+            op.set_entry(new_parent, new_name, Entry(one.nid, other.covers, one.plain))
             for moved, to, called, left in (
                 (one, new_parent, new_name, parent),
                 (other, parent, name, new_parent),
@@ -599,6 +599,10 @@ class _Operation:
         self.nodes[folder] = node._replace(
             nlink=node.nlink + subfolders, mtime_ns=self.now, ctime_ns=self.now
         )
+
+
+def _is_plain(node: Node) -> bool:
+    return node.is_file and node.origin is None
 
 
 def base_edits(base: ObjectHash, branch: str | None) -> list[Edit]:
