@@ -81,6 +81,7 @@ class Upper:
         self.index = open_index(folder)
         self._nodes: OrderedDict[Nid, Node] = OrderedDict()
         self._gone: OrderedDict[Nid, Node] = OrderedDict()
+        self._removed: set[Nid] = set()
         self._held: dict[Nid, int] = {}
         self._garbage: list[Nid] = []
         self._frozen_below: Nid = 0
@@ -392,6 +393,15 @@ class Upper:
             self.drop_file(gone.data)
             self._gone[nid] = gone._replace(data=0)
 
+    def take_removed(self) -> set[Nid]:
+        """Return the nodes from the commit that lost their last name since the last call.
+
+        Those that somebody holds are kept for a later one.
+        """
+        found = {nid for nid in self._removed if nid not in self._held}
+        self._removed -= found
+        return found
+
     def held(self) -> frozenset[Nid]:
         """Return the nodes that somebody holds."""
         return frozenset(self._held)
@@ -553,6 +563,8 @@ class Upper:
                 self.drop_file(node.data)
                 node = node._replace(data=0)
             self._gone[nid] = node
+            if node.origin is not None:
+                self._removed.add(nid)
         while len(self._gone) > _GONE_KEPT + len(self._held):
             oldest = next(n for n in self._gone if n not in self._held)
             del self._gone[oldest]

@@ -373,3 +373,17 @@ def test_killed_in_a_commit_it_has_happened_once_or_not(
     remote.close()
     assert messages.count("once") == 1
     mount.stop()
+
+
+def test_a_removed_folder_comes_back_with_what_is_in_it(mount: OverlayMount) -> None:
+    for path in ("d/e/deep.txt", "d/one.txt", "d/two.txt"):
+        (mount.dir / path).unlink()
+    (mount.dir / "d" / "e").rmdir()
+    (mount.dir / "d").rmdir()
+    code, said = mount.call("restore", str(mount.dir), "d")
+    assert code == 0, said
+    assert (mount.dir / "d" / "e" / "deep.txt").read_bytes() == b"deep\n"
+    assert listed(mount.dir / "d") == ["e", "one.txt", "two.txt"]
+    assert mount.status() == []
+    (mount.dir / "d" / "new").write_bytes(b"new")
+    assert mount.status() == [("A", "d/new")]
