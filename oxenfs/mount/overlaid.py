@@ -124,9 +124,8 @@ class OverlayInodes:
                 self._dead.add(inode)
         for nid in self._overlay.upper.take_removed():
             # Its name may be back, as it is in the commit and with the number that it has there.
-            inode = self._inode_of.pop(nid, None)
-            if inode is not None:
-                changed.append(inode)
+            if nid in self._inode_of:
+                changed.append(self._inode_of.pop(nid))
         # What the lower tree calls a folder's origin is found out anew.
         self._lower = {ROOT_NODE: ROOT}
         self._nid_of = {inode: nid for nid, inode in self._inode_of.items()}
