@@ -12,4 +12,4 @@ def test_a_root_that_a_server_names_and_does_not_have_is_empty() -> None:
     # Recorded from oxen-server 0.65.2: the commit's only child is a directory with the hash 0.
     nodes = _directory({}, ObjectHash(0))
     assert list(rows_of(nodes)) == []
-    assert decode_node(nodes.directory).children == ()
+    assert not decode_node(nodes.directory).children
