@@ -26,7 +26,7 @@ from oxenfs.overlay.publishing import (
     publish,
     refuse_leftovers,
 )
-from oxenfs.overlay.upper import CONFLICTS, PUBLISHING
+from oxenfs.overlay.standing import CONFLICTS, PUBLISHING
 
 _TOLD_EVERY_S = 0.2
 

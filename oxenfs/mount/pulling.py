@@ -23,8 +23,8 @@ from oxenfs.overlay.opening import count_behind
 from oxenfs.overlay.publishing import (
     head_of,
 )
+from oxenfs.overlay.standing import CONFLICTS
 from oxenfs.overlay.status import Status
-from oxenfs.overlay.upper import CONFLICTS
 from oxenfs.remote.revision import Revision
 
 # More would fill a terminal; all of them are in the error itself.

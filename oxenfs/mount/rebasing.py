@@ -26,7 +26,7 @@ from oxenfs.overlay.publishing import (
     unpack_intent,
 )
 from oxenfs.overlay.rebase import Outcome, Rebase
-from oxenfs.overlay.upper import PUBLISHING
+from oxenfs.overlay.standing import PUBLISHING
 from oxenfs.remote.revision import Revision
 from oxenfs.store.records import ListingRecords
 from oxenfs.views.overlay import Overlay

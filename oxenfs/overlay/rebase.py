@@ -30,7 +30,7 @@ from oxenfs.overlay.nodes import (
     pack_entry,
     pack_node,
 )
-from oxenfs.overlay.upper import CONFLICTS, base_edits
+from oxenfs.overlay.standing import CONFLICTS, base_edits
 
 _EDITS_AT_ONCE = 2000
 

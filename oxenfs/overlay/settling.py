@@ -19,8 +19,9 @@ from oxenfs.overlay.nodes import Nid
 from oxenfs.overlay.pieces import Pieces
 from oxenfs.overlay.publishing import find_published, unpack_intent
 from oxenfs.overlay.rebase import Rebase
+from oxenfs.overlay.standing import PUBLISHING
 from oxenfs.overlay.status import Status
-from oxenfs.overlay.upper import PUBLISHING, Upper
+from oxenfs.overlay.upper import Upper
 from oxenfs.remote.base import Remote
 from oxenfs.store.records import ListingRecords
 

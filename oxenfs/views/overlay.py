@@ -13,7 +13,8 @@ import trio
 
 from oxenfs.errors import NotADirectory, NotFound
 from oxenfs.overlay.nodes import DIRECTORY_MODE, FILE_MODE, Nid, Node
-from oxenfs.overlay.upper import Upper, now_ns
+from oxenfs.overlay.standing import now_ns
+from oxenfs.overlay.upper import Upper
 from oxenfs.store.columns import Listing
 from oxenfs.views.base import Directory, File, Reader, lookup
 from oxenfs.views.base import Node as LowerNode
