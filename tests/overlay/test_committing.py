@@ -168,7 +168,11 @@ def test_a_path_changed_on_both_sides_is_a_conflict_until_decided(
     head = files_at(repository)
     code, said = mount.call("commit", str(mount.dir), "-m", "m")
     assert code == 3
-    assert "top.txt" in said
+    remote = open_repository(repository)
+    theirs = remote.commit(remote.branch("main").commit)
+    remote.close()
+    mine, other = f"{theirs.parents[0]:x}"[:10], f"{theirs.id:x}"[:10]
+    assert f"changed here (on {mine}) and by others (at {other}): top.txt;" in said
     assert files_at(repository) == head
     assert mount.call("pull", str(mount.dir))[0] == 3
     assert (mount.dir / "top.txt").read_bytes() == b"mine"

@@ -322,6 +322,8 @@ def pull(writer: Writer, ledger: Ledger, rng: random.Random) -> int:
         if keep == "mine":
             writer.decided |= decided
             theirs = {path: data for path, data in theirs.items() if path not in decided}
+            # Of a folder that was removed here, what others put into it goes too.
+            changes = {path: files.get(path) for path in changes.keys() | decided}
         else:
             changes = {path: data for path, data in changes.items() if path not in decided}
     assert code == 0, said
