@@ -42,7 +42,11 @@ def change(top: Path, rng: random.Random, number: int) -> None:
     folders = sorted(path for path in top.iterdir() if path.is_dir())
     rng.choice(folders).rename(top / f"moved{number}")
     files = sorted(path for path in top.rglob("*") if path.is_file())
-    rng.choice(files).unlink()
+    gone = rng.choice(files)
+    gone.unlink()
+    # Oxen stores no empty folders.
+    if gone.parent != top and not any(gone.parent.iterdir()):
+        gone.parent.rmdir()
     write(top / "kept" / "always", b"%d" % number)
 
 
