@@ -34,6 +34,10 @@ COMMANDS = {
     "remote_small": ["remote_small.py"],
     "remote_random": ["remote_random.py"],
     "moving": ["moving.py"],
+    "overlay_writing": ["overlay_writing.py"],
+    "overlay_reading": ["overlay_reading.py"],
+    "overlay_changes": ["overlay_changes.py"],
+    "publishing": ["publishing.py"],
     "import_rate": ["import_rate.py"],
 }
 HEADER = ("figure", "goal", "measured", "peer", "ratio", "reached", "command")

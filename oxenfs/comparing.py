@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,11 +9,10 @@ from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.model import Commit, Kind, ObjectHash, tree_order
 from oxenfs.remote.base import BlobPlace, DirectoryNodes, Remote, TreePlace
 from oxenfs.remote.rows import Row, payload_of, row_named, rows_of
+from oxenfs.textdiff import Text, Whole, unified
 
-TEXT_BYTES_MAX = 1 << 20
-"""Larger files are compared by their facts; both are read whole into memory below it."""
-
-_LINES_MAX = 50_000
+TEXT_BYTES_MAX = 256 << 20
+"""Larger files are compared by their facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,41 +144,44 @@ def _sides(commit: Commit, nodes: DirectoryNodes, without: set[ObjectHash]) -> d
     return {row.name: Side(commit, row, some) for row in rows_of(some)}
 
 
-def text_of(remote: Remote, side: Side | None, path: bytes) -> str | None:
-    """Return a text file's content, None if it is no text or too long; without a side, nothing."""
-    if side is None:
-        return ""
-    row = side.row
+@dataclass(frozen=True, slots=True)
+class StoredText:
+    """A file of a commit as a text."""
+
+    remote: Remote
+    blob: ObjectHash
+    place: BlobPlace
+
+    @property
+    def size(self) -> int:
+        """How many bytes."""
+        return self.place.size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return a range."""
+        size = min(size, self.size - offset)
+        return self.remote.read(self.blob, offset, size, self.place) if size > 0 else b""
+
+
+def text_at(remote: Remote, commit: Commit, row: Row, path: bytes) -> Text | None:
+    """Return a file of a commit as a text, None if it is none or too long."""
     if row.kind not in (Kind.TEXT, Kind.TABULAR) or row.size > TEXT_BYTES_MAX:
         return None
-    content = remote.read(row.id, 0, row.size, BlobPlace(side.commit.id, path, row.size))
-    if b"\0" in content:
-        return None
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return None
+    return StoredText(remote, row.id, BlobPlace(commit.id, path, row.size))
 
 
-def unified(change: Changed, old: str, new: str) -> Iterator[str]:
-    """Yield the lines of a unified diff, without line ends, as `patch` takes them."""
+def lines_of(remote: Remote, change: Changed) -> Iterator[str] | None:
+    """Return a change as a unified diff, None if a side is no text; see `textdiff.unified`."""
+    texts = [
+        Whole(b"") if side is None else text_at(remote, side.commit, side.row, change.path)
+        for side in (change.old, change.new)
+    ]
     path = change.path.decode("utf-8", "surrogateescape")
-    yield "--- " + (f"a/{path}" if change.old is not None else "/dev/null")
-    yield "+++ " + (f"b/{path}" if change.new is not None else "/dev/null")
-    # Only at "\n": other characters that Python takes for line ends are text to `patch`.
-    before, after = _lines(old), _lines(new)
-    lines = difflib.unified_diff(before, after)
-    next(lines, None)
-    next(lines, None)
-    for line in lines:
-        yield line.removesuffix("\n")
-        if not line.endswith("\n") and not line.startswith("@@"):
-            yield "\\ No newline at end of file"
-
-
-def is_long(text: str) -> bool:
-    """Return whether comparing a text line by line would take longer than anybody waits."""
-    return text.count("\n") > _LINES_MAX
+    old, new = texts
+    if old is None or new is None:
+        return None
+    one = f"a/{path}" if change.old is not None else "/dev/null"
+    return unified(one, f"b/{path}" if change.new is not None else "/dev/null", old, new)
 
 
 def facts_of(side: Side) -> list[str]:
@@ -202,9 +203,3 @@ def facts_of(side: Side) -> list[str]:
     except (IndexError, TypeError, ValueError):
         return []
     return []
-
-
-def _lines(text: str) -> list[str]:
-    lines = [line + "\n" for line in text.split("\n")]
-    lines[-1] = lines[-1][:-1]
-    return lines if lines[-1] else lines[:-1]

@@ -35,6 +35,7 @@ from oxenfs.errors import AccessDenied, IntegrityError, OxenfsError
 MAP_BYTES = 1 << 40
 _READERS_MAX = 510
 _SEAL_BYTES = 8
+_digest, _number = xxhash.xxh3_64_digest, xxhash.xxh3_64_intdigest
 # What LMDB says when its pages make no sense; which of them depends on where it notices.
 _DAMAGE = (
     lmdb.BadTxnError,
@@ -196,13 +197,26 @@ class Transaction:
 
     def scan(self, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Yield keys that start with `prefix` and their values, in key order."""
-        for key, sealed in self._from(table, prefix):
-            yield key, _unseal(sealed, table, key, self._path)
+        path = self._path
+        with self._txn.cursor(db=self._tables[table]) as cursor:
+            found = cursor.set_range(prefix) if prefix else cursor.first()
+            while found:
+                key = bytes(cursor.key())
+                if not key.startswith(prefix):
+                    return
+                yield key, _unseal(cursor.value(), table, key, path)
+                found = cursor.next()
 
     def keys(self, table: str, prefix: bytes = b"") -> Iterator[bytes]:
         """Yield the keys that start with `prefix`, in order, without looking at the values."""
-        for key, _ in self._from(table, prefix):
-            yield key
+        with self._txn.cursor(db=self._tables[table]) as cursor:
+            found = cursor.set_range(prefix) if prefix else cursor.first()
+            while found:
+                key = bytes(cursor.key())
+                if not key.startswith(prefix):
+                    return
+                yield key
+                found = cursor.next()
 
     def after(self, table: str, key: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the keys from `key` on and their values, in key order, to the table's end."""
@@ -211,16 +225,6 @@ class Transaction:
             while found:
                 here = bytes(cursor.key())
                 yield here, _unseal(memoryview(cursor.value()), table, here, self._path)
-                found = cursor.next()
-
-    def _from(self, table: str, prefix: bytes) -> Iterator[tuple[bytes, memoryview]]:
-        with self._txn.cursor(db=self._tables[table]) as cursor:
-            found = cursor.set_range(prefix) if prefix else cursor.first()
-            while found:
-                key = bytes(cursor.key())
-                if not key.startswith(prefix):
-                    return
-                yield key, memoryview(cursor.value())
                 found = cursor.next()
 
 
@@ -345,11 +349,12 @@ def _translate(exc: lmdb.Error, path: Path) -> OxenfsError:
 
 def _seal(key: bytes, value: bytes) -> bytes:
     # The key is in it too: a sound record of another key, on a stale page, must not pass.
-    return xxhash.xxh3_64_digest(value, seed=xxhash.xxh3_64_intdigest(key))
+    return _digest(value, seed=_number(key))
 
 
 def _unseal(sealed: bytes | memoryview, table: str, key: bytes, path: Path) -> bytes:
-    value = bytes(sealed[:-_SEAL_BYTES])
-    if _seal(key, value) != sealed[-_SEAL_BYTES:]:
+    whole = bytes(sealed)
+    value = whole[:-_SEAL_BYTES]
+    if _digest(value, seed=_number(key)) != whole[-_SEAL_BYTES:]:
         raise IntegrityError(f"damaged record {key.hex()} in table {table} of {path}")
     return value

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from repositories import Spy, commit, make_repository, spied
 
-from oxenfs.comparing import Changed, changes_between, facts_of, is_long, text_of, unified
+from oxenfs.comparing import Changed, changes_between, facts_of, lines_of
 from oxenfs.errors import NotFound
 from oxenfs.model import Commit, tree_order
 from oxenfs.remote.base import Remote
@@ -121,9 +121,9 @@ def diff(place: Place, old: bytes | None, new: bytes | None) -> str:
     )
     remote = place.remote
     (change,) = changes_between(remote, remote.commit(before), remote.commit(after), [b"t"])
-    texts = [text_of(remote, side, b"t") for side in (change.old, change.new)]
-    assert texts == [(old or b"").decode(), (new or b"").decode()]
-    return "".join(f"{line}\n" for line in unified(change, texts[0] or "", texts[1] or ""))
+    lines = lines_of(remote, change)
+    assert lines is not None
+    return "".join(f"{line}\n" for line in lines)
 
 
 def test_a_unified_diff_is_one_that_patch_takes(place: Place, tmp_path: Path) -> None:
@@ -156,8 +156,6 @@ def test_a_unified_diff_is_one_that_patch_takes(place: Place, tmp_path: Path) ->
         assert done.returncode == 0, (old, new, text, done.stdout)
         found = (folder / "t").read_bytes() if (folder / "t").exists() else None
         assert found == new, (old, new, text)
-    assert is_long("\n" * 100_000)
-    assert not is_long("\n")
 
 
 def test_what_is_no_text_has_facts(place: Place) -> None:
@@ -169,4 +167,4 @@ def test_what_is_no_text_has_facts(place: Place) -> None:
     for change in changes_between(
         place.remote, place.new, place.remote.commit(new), [b"a", b"b.bin"]
     ):
-        assert text_of(place.remote, change.new, change.path) is None
+        assert lines_of(place.remote, change) is None

@@ -27,7 +27,7 @@ FREE = {
 """What everybody may use: values, errors, and where things are. They use only each other."""
 
 LAYERS: list[set[str]] = [
-    {"oxenfs.kv"},
+    {"oxenfs.kv", "oxenfs.textdiff"},
     # History and import ask a remote, as the store does, and nobody below the CLI asks them.
     {"oxenfs.remote", "oxenfs.samples", "oxenfs.source"},
     {"oxenfs.comparing", "oxenfs.history", "oxenfs.importing", "oxenfs.store"},

@@ -15,7 +15,12 @@ import trio
 
 
 def serve(
-    operations: pyfuse3.Operations, mountpoint: str, name: str, read_ahead_kb: int | None = None
+    operations: pyfuse3.Operations,
+    mountpoint: str,
+    name: str,
+    read_ahead_kb: int | None = None,
+    *,
+    writable: bool = False,
 ) -> None:
     """Serve `operations` at `mountpoint` until it is unmounted or a signal comes.
 
@@ -27,8 +32,11 @@ def serve(
         name: shown as source and subtype of the mount.
         read_ahead_kb: the largest read request in KiB, set after mounting. Needs root; None keeps
             the kernel's 128.
+        writable: let the kernel pass writes on.
     """
-    options = {"ro", "default_permissions", f"fsname={name}", f"subtype={name}"}
+    options = {"default_permissions", f"fsname={name}", f"subtype={name}"}
+    if not writable:
+        options.add("ro")
     pyfuse3.init(operations, mountpoint, options)
     try:
         trio.run(_answer, mountpoint, read_ahead_kb)

@@ -13,7 +13,7 @@ from oxenfs_cli.output import is_terminal, print_json, print_text, printable, si
 from oxenfs_cli.server_options import insecure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from oxenfs.comparing import Changed, Side
     from oxenfs.remote.base import Remote
@@ -73,20 +73,23 @@ def _row(change: Changed) -> dict[str, object]:
 
 
 def _print(remote: Remote, changes: Iterable[Changed]) -> None:
-    from oxenfs.comparing import is_long, text_of, unified
+    from oxenfs.comparing import lines_of
 
     # `patch` needs the lines as they are; a terminal must not.
     safe = printable if is_terminal(1) else str
     for change in changes:
-        old = text_of(remote, change.old, change.path)
-        new = text_of(remote, change.new, change.path) if old is not None else None
-        if old is None or new is None or is_long(old) or is_long(new):
+        lines = lines_of(remote, change)
+        if lines is None:
             facts = " -> ".join(_facts(side) for side in (change.old, change.new) if side)
             print_text(f"{change.op} {printable(change.path)}: {facts}")
             continue
-        for line in unified(change, old, new):
-            tabs = line.split("\t")
-            print_text("\t".join(safe(part) for part in tabs))
+        for line in lines:
+            print_line(line, safe)
+
+
+def print_line(line: str, safe: Callable[[str], str]) -> None:
+    """Print a line of a diff; tabs stay."""
+    print_text("\t".join(safe(part) for part in line.split("\t")))
 
 
 def _facts(side: Side) -> str:

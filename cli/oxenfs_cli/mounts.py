@@ -83,9 +83,9 @@ def _print_pending(as_json: bool) -> None:
             "changes": None,
         }
         try:
-            items, facts = unmounted(home)
+            items, facts = unmounted(home, sizes=False)
             branch, commit = facts["branch"], facts["commit"]
-            count = sum(not item["ignored"] for item in items)
+            count = sum(not item.ignored for item in items)
             row |= {"revision": branch, "branch": branch, "commit": commit, "base": commit}
             row["changes"] = count
             if not items:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oxenfs.errors import UsageError
+from oxenfs.overlay.item import Shown, from_columns
 
 if TYPE_CHECKING:
     from oxenfs.mount.registry import Entry
@@ -71,13 +72,21 @@ def overlay_mount(words: Sequence[str], directory: Path | None) -> Found:
     return found
 
 
-def changes_of(mount: Entry) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the changes in a mount as its daemon tells them, and what they are on top of."""
+def changes_of(mount: Entry, *, sizes: bool = True) -> tuple[list[Shown], dict[str, Any]]:
+    """Return the changes in a mount as its daemon tells them, and what they are on top of.
+
+    Without `sizes` those of new files may be missing.
+    """
     from oxenfs.mount.client import ask
 
-    items: list[dict[str, Any]] = []
+    items: list[Shown] = []
+
     facts: dict[str, Any] = ask(
-        mount, "status", timeout_s=None, on_event=lambda event: items.extend(event["items"])
+        mount,
+        "status",
+        timeout_s=None,
+        on_event=lambda event: items.extend(from_columns(event)),
+        sizes=sizes,
     )
     return items, facts
 

@@ -12,6 +12,7 @@ from oxenfs_cli.output import is_terminal, print_json, print_text, printable
 if TYPE_CHECKING:
     from oxenfs.mount.registry import Entry
     from oxenfs.overlay.home import Home
+    from oxenfs.overlay.item import Shown
 
 _COLOURS = {"A": "32", "M": "33", "D": "31", "R": "36"}
 
@@ -31,40 +32,44 @@ def command(words: tuple[str, ...], directory: Path | None, as_json: bool) -> No
 
     found = find(words, directory, unmounted=True)
     if found.mount is None and found.home is not None:
-        items, facts = unmounted(found.home)
+        items, facts = unmounted(found.home, sizes=as_json)
     elif found.mount is not None and found.mount.overlay is None:
         items, facts = [], _read_only(found.mount)
     else:
         from oxenfs_cli.overlays import changes_of
 
         assert found.mount is not None
-        items, facts = changes_of(found.mount)
+        items, facts = changes_of(found.mount, sizes=as_json)
     if found.paths:
         items = [item for item in items if _concerns(item, found.paths)]
-    changes = [item for item in items if not item["ignored"]]
+    changes = [item for item in items if not item.ignored]
     if as_json:
-        rows = [{key: item[key] for key in ("op", "path", "old", "size")} for item in changes]
+        rows = [
+            {"op": item.op, "path": item.path, "old": item.old, "size": item.size}
+            for item in changes
+        ]
         print_json({**facts, "changes": rows})
         return
-    _print(changes, [item for item in items if item["ignored"]], facts)
+    _print(changes, [item for item in items if item.ignored], facts)
 
 
-def _print(
-    changes: list[dict[str, Any]], ignored: list[dict[str, Any]], facts: dict[str, Any]
-) -> None:
+def _print(changes: list[Shown], ignored: list[Shown], facts: dict[str, Any]) -> None:
     colours = is_terminal(1)
+    lines = []
     for item in changes:
-        text = printable(item["path"])
-        if item["old"] is not None:
-            text = f"{printable(item['old'])} -> {text}"
-        op = f"\x1b[{_COLOURS[item['op']]}m{item['op']}\x1b[0m" if colours else item["op"]
-        print_text(f"{op} {text}")
+        text = printable(item.path)
+        if item.old is not None:
+            text = f"{printable(item.old)} -> {text}"
+        op = f"\x1b[{_COLOURS[item.op]}m{item.op}\x1b[0m" if colours else item.op
+        lines.append(f"{op} {text}")
+    if lines:
+        print_text("\n".join(lines))
     if not colours:
         return
     for item in ignored:
-        print_text(f"left out: {printable(item['path'])}")
+        print_text(f"left out: {printable(item.path)}")
     where = facts["branch"] or f"commit {facts['commit'][:10]}"
-    counted = [(sum(item["op"] == op for item in changes), word) for op, word in _WORDS]
+    counted = [(sum(item.op == op for item in changes), word) for op, word in _WORDS]
     summary = ", ".join(f"{count} {word}" for count, word in counted if count)
     print_text(f"{printable(where)}: {summary or 'no changes'}")
     if facts["behind"]:
@@ -74,18 +79,21 @@ def _print(
 _WORDS = (("A", "added"), ("M", "modified"), ("D", "deleted"), ("R", "renamed"))
 
 
-def unmounted(home: Home) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the changes of an overlay that is not mounted, and what they are on top of."""
+def unmounted(home: Home, *, sizes: bool = True) -> tuple[list[Shown], dict[str, Any]]:
+    """Return the changes of an overlay that is not mounted, and what they are on top of.
+
+    Without `sizes` those of new files may be missing.
+    """
     from oxenfs.model import hash_text
+    from oxenfs.overlay.item import shown
     from oxenfs.overlay.opening import count_behind
     from oxenfs.overlay.publishing import head_of
     from oxenfs.overlay.settling import settle, status_unmounted
-    from oxenfs.overlay.status import item_json
     from oxenfs_cli.overlays import opened
 
     with opened(home) as (upper, remote, records):
         settle(upper, remote, records)
-        items = [item_json(item) for item in status_unmounted(upper, remote, records)]
+        items = [shown(item) for item in status_unmounted(upper, remote, records, sizes=sizes)]
         head = None if upper.branch is None else head_of(remote, upper.branch)
         behind = 0
         if head is not None and head != upper.base:
@@ -118,11 +126,11 @@ def _read_only(mount: Entry) -> dict[str, Any]:
     }
 
 
-def _concerns(item: dict[str, Any], paths: tuple[bytes, ...]) -> bool:
+def _concerns(item: Shown, paths: tuple[bytes, ...]) -> bool:
     import os
 
     for wanted in map(os.fsdecode, paths):
-        for path in (item["path"], item["old"]):
+        for path in (item.path, item.old):
             if path is not None and (not wanted or f"{path}/".startswith(f"{wanted}/")):
                 return True
     return False

@@ -122,6 +122,9 @@ class OverlayInodes:
                 changed.append(inode)
             else:
                 self._dead.add(inode)
+        # Names of these may be back, as they are in the commit and with the numbers of there.
+        removed = self._overlay.upper.take_removed() & self._inode_of.keys()
+        changed += [self._inode_of.pop(nid) for nid in removed]
         # What the lower tree calls a folder's origin is found out anew.
         self._lower = {ROOT_NODE: ROOT}
         self._nid_of = {inode: nid for nid, inode in self._inode_of.items()}

@@ -17,7 +17,7 @@ from oxenfs.mount.operations import Usage
 from oxenfs.mount.served import Served
 from oxenfs.mount.writing import WritingOperations
 from oxenfs.overlay.changeset import Left
-from oxenfs.overlay.status import item_json
+from oxenfs.overlay.item import to_columns
 from oxenfs.views.overlay import Overlay
 from oxenfs.views.stack import Stack
 
@@ -39,14 +39,14 @@ def serve_overlay(built: Stack, overlay: Overlay, usage: Usage) -> Served:
 
 def _commands(committer: Committer) -> dict[str, Command]:
     async def status(request: Mapping[str, Any], send: Send) -> Any:
-        items = await committer.status()
+        items = await committer.status(sizes=bool(request.get("sizes", True)))
         # A line has a limit; 100,000 changes have not.
         for start in range(0, len(items), _ITEMS_IN_LINE):
-            await send({"items": [item_json(i) for i in items[start : start + _ITEMS_IN_LINE]]})
+            await send(to_columns(items[start : start + _ITEMS_IN_LINE]))
         return await committer.facts()
 
     async def count(request: Mapping[str, Any], send: Send) -> Any:
-        return sum(not item.ignored for item in await committer.status())
+        return sum(not item.ignored for item in await committer.status(sizes=False))
 
     async def commit(request: Mapping[str, Any], send: Send) -> Any:
         author = Author(str(request["name"]), str(request["email"]))

@@ -1,4 +1,8 @@
-"""The bytes of an overlay's files: one file each, by number, in 256 folders."""
+"""The bytes of an overlay's files: one file each, by number, 4,096 numbers to a folder.
+
+Numbers are given in order, so files that are made together lie together: ext4 puts a folder's
+files into one group of blocks, and going round 256 folders made each new file five times as slow.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from oxenfs.overlay.nodes import Nid
 
 log = logging.getLogger(__name__)
 
-_FOLDERS = 256
+_FOLDER_SHIFT = 12
 
 
 class ByteFiles:
@@ -29,19 +33,20 @@ class ByteFiles:
         self.folder = folder
         self._base = os.fspath(folder)
         folder.mkdir(mode=0o700, exist_ok=True)
-        for number in range(_FOLDERS):
-            place = folder / f"{number:02x}"
-            if not place.exists():
-                place.mkdir(mode=0o700, exist_ok=True)
 
     def path(self, number: Nid) -> str:
         """Return where a file is."""
-        return f"{self._base}/{number & 255:02x}/{number:x}"
+        return f"{self._base}/{number >> _FOLDER_SHIFT:x}/{number:x}"
 
     def open(self, number: Nid) -> int:
         """Return a descriptor for reading and writing; the file is made if it is not there."""
+        path, flags = self.path(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         with errors(self.folder):
-            return os.open(self.path(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                return os.open(path, flags, 0o600)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)  # noqa: PTH103, PTH120
+                return os.open(path, flags, 0o600)
 
     def stat(self, number: Nid) -> os.stat_result | None:
         """Return size and times; None if the file is not there, as a power cut may leave it."""
@@ -74,21 +79,26 @@ class ByteFiles:
 
     def sync_folder(self, number: Nid) -> None:
         """Wait until the name of a new file survives a power cut."""
-        fd = os.open(os.path.dirname(self.path(number)), os.O_RDONLY | os.O_CLOEXEC)  # noqa: PTH120
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        folder = os.path.dirname(self.path(number))  # noqa: PTH120
+        # The folder may be as new as the file.
+        for path in (folder, self._base):
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
     def sweep(self, wanted: Callable[[], Iterable[Nid]]) -> int:
         """Remove what is not `wanted`; return how many files that were."""
         names = {f"{number:x}" for number in wanted()}
         removed = 0
-        for number in range(_FOLDERS):
-            for name in os.listdir(f"{self._base}/{number:02x}"):  # noqa: PTH208
+        for folder in list(self.folder.iterdir()):
+            for name in os.listdir(folder):  # noqa: PTH208
                 if name not in names:
-                    os.unlink(f"{self._base}/{number:02x}/{name}")  # noqa: PTH108
+                    (folder / name).unlink()
                     removed += 1
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # unless something is left in it
         return removed
 
 

@@ -27,7 +27,7 @@ from oxenfs.errors import IntegrityError, OxenfsError, UpperFull
 
 log = logging.getLogger(__name__)
 
-_MAGIC = b"oxjrnl01"
+_MAGIC = b"oxjrnl02"
 _HEADER_BYTES = 16
 _FRAME = struct.Struct("<IQ")
 _RECORD_BYTES_MAX = 1 << 30

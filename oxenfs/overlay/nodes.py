@@ -75,10 +75,13 @@ class Entry(NamedTuple):
     Attributes:
         nid: what it leads to; `WHITEOUT` for nothing.
         covers: whether the folder's origin has an entry of that name too.
+        plain: whether it leads to a regular file that the commit has nothing to do with; a file of
+            which that is not said may be one too. Saves a look at the node.
     """
 
     nid: Nid
     covers: bool
+    plain: bool = False
 
     @property
     def is_whiteout(self) -> bool:
@@ -99,13 +102,13 @@ def unpack_node(value: bytes) -> Node:
 
 def pack_entry(entry: Entry) -> bytes:
     """Return the value of an entry."""
-    return (entry.nid << 1 | entry.covers).to_bytes(9, "big")
+    return (entry.nid << 2 | entry.plain << 1 | entry.covers).to_bytes(9, "big")
 
 
 def unpack_entry(value: bytes) -> Entry:
     """Return the entry of a value."""
     number = int.from_bytes(value, "big")
-    return Entry(number >> 1, bool(number & 1))
+    return Entry(number >> 2, number & 1 == 1, number & 2 == 2)
 
 
 def node_key(nid: Nid) -> bytes:

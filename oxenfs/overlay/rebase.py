@@ -30,7 +30,7 @@ from oxenfs.overlay.nodes import (
     pack_entry,
     pack_node,
 )
-from oxenfs.overlay.upper import CONFLICTS, base_edits
+from oxenfs.overlay.standing import CONFLICTS, base_edits
 
 _EDITS_AT_ONCE = 2000
 
@@ -159,7 +159,8 @@ class Rebase:
                 self.outcome.names.append((nid, name))
             if edits:
                 subfolders += node.is_directory - covered
-                yield _entry(nid, name, Entry(entry.nid, below))
+                # With nothing of the commit below, a file gets no origin either.
+                yield _entry(nid, name, Entry(entry.nid, below, entry.plain and not below))
                 yield from edits
         self._links[nid] = 2 + subfolders
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from oxenfs.model import ObjectHash, hash_text
 from oxenfs.overlay.changeset import read_ignored
 from oxenfs.overlay.contents import Contents
+from oxenfs.overlay.item import Item
 from oxenfs.overlay.layer import Layer
 from oxenfs.overlay.leftovers import IGNORE_FILE
 from oxenfs.overlay.lower import LowerTree
@@ -18,8 +19,9 @@ from oxenfs.overlay.nodes import Nid
 from oxenfs.overlay.pieces import Pieces
 from oxenfs.overlay.publishing import find_published, unpack_intent
 from oxenfs.overlay.rebase import Rebase
-from oxenfs.overlay.status import Item, Status
-from oxenfs.overlay.upper import PUBLISHING, Upper
+from oxenfs.overlay.standing import PUBLISHING
+from oxenfs.overlay.status import Status
+from oxenfs.overlay.upper import Upper
 from oxenfs.remote.base import Remote
 from oxenfs.store.records import ListingRecords
 
@@ -73,13 +75,15 @@ def rebase_unmounted(
     upper.adopt(prepared, rebase.outcome.dropped, rebase.outcome.garbage)
 
 
-def status_unmounted(upper: Upper, remote: Remote, records: ListingRecords) -> list[Item]:
+def status_unmounted(
+    upper: Upper, remote: Remote, records: ListingRecords, *, sizes: bool = True
+) -> list[Item]:
     """Return the changes of a layer that nobody has mounted."""
     lower = LowerTree(remote, records, upper.base)
     with _layer(upper) as layer:
         contents = Contents(layer, lower)
         ignored = read_ignored(layer, lower, contents, IGNORE_FILE)
-        items = Status(layer, lower, contents, ignored).items()
+        items = Status(layer, lower, contents, ignored, sizes=sizes).items()
     upper.keep_hashes(contents.hashes)
     return items
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import stat
-import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,33 +31,24 @@ from oxenfs.overlay.journal import Edit
 from oxenfs.overlay.nodes import (
     DIRECTORY_MODE,
     ROOT,
-    WHITEOUT,
     Entry,
     Nid,
     Node,
     node_key,
     origin_key,
-    pack_entry,
     pack_node,
     unpack_entry,
     unpack_node,
 )
+from oxenfs.overlay.operation import Operation
 from oxenfs.overlay.pieces import Pieces
+from oxenfs.overlay.standing import BASE, BRANCH, NEXT, PUBLISHING, first_edits, permissions
 
-_NEXT = b"next"
-_BASE = b"base"
-_BRANCH = b"branch"
-PUBLISHING = b"publishing"
-"""Key of what is known about a commit under way."""
-
-CONFLICTS = (META, b"conflicts")
-"""Table and key of the paths that others have changed too."""
 _NUMBERS_AHEAD = 1024
 _NODES_KEPT = 4096
 _GONE_KEPT = 4096
 _COMPACT_BYTES = 4 << 20
 _COMPACT_PER_VALUE = 400
-_CLOCK_REALTIME_COARSE = 5  # Linux: <time.h>; not in Python's module
 
 
 class Upper:
@@ -81,16 +70,17 @@ class Upper:
         self.index = open_index(folder)
         self._nodes: OrderedDict[Nid, Node] = OrderedDict()
         self._gone: OrderedDict[Nid, Node] = OrderedDict()
+        self._removed: set[Nid] = set()
         self._held: dict[Nid, int] = {}
         self._garbage: list[Nid] = []
         self._frozen_below: Nid = 0
         try:
             self.files = ByteFiles(folder / "data")
-            packed = self.index.get(META, _BASE)
+            packed = self.index.get(META, BASE)
             if packed is None:
                 self._next = self._reserved = ROOT + 1
                 self.index.apply(
-                    [*first_edits(base, branch), Edit(META, _NEXT, node_key(self._reserved))]
+                    [*first_edits(base, branch), Edit(META, NEXT, node_key(self._reserved))]
                 )
             self._load()
             self._sweep()
@@ -99,10 +89,10 @@ class Upper:
             raise
 
     def _load(self) -> None:
-        self.base = ObjectHash(int.from_bytes(self.index.get(META, _BASE) or b"", "big"))
-        branch = self.index.get(META, _BRANCH)
+        self.base = ObjectHash(int.from_bytes(self.index.get(META, BASE) or b"", "big"))
+        branch = self.index.get(META, BRANCH)
         self.branch = branch.decode() if branch else None
-        self._next = self._reserved = int.from_bytes(self.index.get(META, _NEXT) or b"", "big")
+        self._next = self._reserved = int.from_bytes(self.index.get(META, NEXT) or b"", "big")
         self._any_xattrs = bool(self.index.scan(XATTRS))
         self._nodes.clear()
 
@@ -225,10 +215,24 @@ class Upper:
             raise Exists(f"{name!r} exists")
         with self._operation() as op:
             nid = op.number()
-            op.set_entry(parent, name, Entry(nid, covers))
+            op.set_entry(parent, name, Entry(nid, covers, _is_plain(node)))
             op.set_node(nid, node._replace(parent=parent, name=name))
             op.touch(parent, subfolders=int(node.is_directory))
         return nid
+
+    def create(self, parent: Nid, name: bytes, node: Node, *, covers: bool) -> tuple[Nid, int]:
+        """Make a file with bytes of its own; return its number and a descriptor of those.
+
+        One record, where a file that gets its bytes with the first write takes two. See `make`.
+        """
+        data = self.new_file()
+        fd = self.files.open(data)
+        try:
+            return self.make(parent, name, node._replace(data=data), covers=covers), fd
+        except BaseException:
+            os.close(fd)
+            self.drop_file(data)
+            raise
 
     def link(self, nid: Nid, parent: Nid, name: bytes, *, covers: bool) -> None:
         """Give a file one more name."""
@@ -236,7 +240,7 @@ class Upper:
         self._alive(parent)
         with self._operation() as op:
             node = op.node(nid)
-            op.set_entry(parent, name, Entry(nid, covers))
+            op.set_entry(parent, name, Entry(nid, covers, _is_plain(node)))
             op.set_node(nid, node._replace(nlink=node.nlink + 1, ctime_ns=op.now))
             op.touch(parent)
 
@@ -298,7 +302,7 @@ class Upper:
             if replaced is not None:
                 covers = replaced.covers
             op.clear_entry(parent, name, moved.covers)
-            op.set_entry(new_parent, new_name, Entry(moved.nid, covers))
+            op.set_entry(new_parent, new_name, Entry(moved.nid, covers, moved.plain))
             op.move(moved.nid, new_parent, new_name)
             op.touch(parent, subfolders=-folder)
             op.touch(new_parent, subfolders=folder - fewer)
@@ -310,8 +314,8 @@ class Upper:
             if self.node(moved.nid).is_directory and self._is_within(to, moved.nid):
                 raise InvalidMove("a folder cannot be moved into itself")
         with self._operation() as op:
-            op.set_entry(parent, name, Entry(other.nid, one.covers))
-            op.set_entry(new_parent, new_name, Entry(one.nid, other.covers))
+            op.set_entry(parent, name, Entry(other.nid, one.covers, other.plain))
+            op.set_entry(new_parent, new_name, Entry(one.nid, other.covers, one.plain))
             for moved, to, called, left in (
                 (one, new_parent, new_name, parent),
                 (other, parent, name, new_parent),
@@ -378,9 +382,14 @@ class Upper:
             self.drop_file(gone.data)
             self._gone[nid] = gone._replace(data=0)
 
-    def is_held(self, nid: Nid) -> bool:
-        """Return whether somebody holds a node."""
-        return nid in self._held
+    def take_removed(self) -> set[Nid]:
+        """Return the nodes from the commit that lost their last name since the last call.
+
+        Those that somebody holds are kept for a later one.
+        """
+        found = {nid for nid in self._removed if nid not in self._held}
+        self._removed -= found
+        return found
 
     def held(self) -> frozenset[Nid]:
         """Return the nodes that somebody holds."""
@@ -441,7 +450,7 @@ class Upper:
 
     def prepare(self, records: Iterable[list[Edit]]) -> Prepared:
         """Write what is to be the whole layer, with numbers as they are; for any thread."""
-        reserve = [Edit(META, _NEXT, node_key(self._reserved))]
+        reserve = [Edit(META, NEXT, node_key(self._reserved))]
         return self.index.prepare(itertools.chain([reserve], records))
 
     def adopt(self, prepared: Prepared, dropped: Iterable[Nid], garbage: Iterable[Nid]) -> None:
@@ -499,7 +508,7 @@ class Upper:
             folder = self.node(folder).parent
         return folder == top
 
-    def _drop(self, op: _Operation, nid: Nid, below: int) -> None:
+    def _drop(self, op: Operation, nid: Nid, below: int) -> None:
         """Take one name from a node, and the node away with its last one."""
         node = op.node(nid)
         if node.is_directory:
@@ -523,14 +532,14 @@ class Upper:
         return self.index.scan(XATTRS, node_key(nid))
 
     @contextlib.contextmanager
-    def _operation(self) -> Iterator[_Operation]:
+    def _operation(self) -> Iterator[Operation]:
         """Collect the edits of one operation, and let them count together at the end."""
-        op = _Operation(self)
+        op = Operation(self.node, self._next, committing=self.is_committing)
         yield op
         op.edits += [Edit(NODES, node_key(nid), pack_node(n)) for nid, n in op.nodes.items()]
         if op.next > self._reserved:
             self._reserved = op.next + _NUMBERS_AHEAD
-            op.edits.append(Edit(META, _NEXT, node_key(self._reserved)))
+            op.edits.append(Edit(META, NEXT, node_key(self._reserved)))
         if op.edits:
             self.index.apply(op.edits)
         self._next = op.next
@@ -543,78 +552,12 @@ class Upper:
                 self.drop_file(node.data)
                 node = node._replace(data=0)
             self._gone[nid] = node
+            if node.origin is not None:
+                self._removed.add(nid)
         while len(self._gone) > _GONE_KEPT + len(self._held):
             oldest = next(n for n in self._gone if n not in self._held)
             del self._gone[oldest]
 
 
-class _Operation:
-    """The edits of one operation on their way."""
-
-    def __init__(self, upper: Upper) -> None:
-        self._upper = upper
-        self.now = now_ns()
-        self.edits: list[Edit] = []
-        self.nodes: dict[Nid, Node] = {}
-        self.gone: dict[Nid, Node] = {}
-        self.next = upper._next
-
-    def number(self) -> Nid:
-        self.next += 1
-        return self.next - 1
-
-    def node(self, nid: Nid) -> Node:
-        return self.nodes.get(nid) or self._upper.node(nid)
-
-    def set_node(self, nid: Nid, node: Node) -> None:
-        self.nodes[nid] = node
-
-    def move(self, nid: Nid, parent: Nid, name: bytes) -> None:
-        node = self.node(nid)._replace(ctime_ns=self.now)
-        self.nodes[nid] = node._replace(parent=parent, name=name) if node.is_directory else node
-
-    def set_entry(self, parent: Nid, name: bytes, entry: Entry | None) -> None:
-        value = None if entry is None else pack_entry(entry)
-        self.edits.append(Edit(ENTRIES, node_key(parent) + name, value))
-
-    def clear_entry(self, parent: Nid, name: bytes, covers: bool) -> None:
-        # While a commit is under way also where it may be putting something.
-        if covers or self._upper.is_committing:
-            self.set_entry(parent, name, Entry(WHITEOUT, covers))
-        else:
-            self.set_entry(parent, name, None)
-
-    def touch(self, folder: Nid, subfolders: int = 0) -> None:
-        node = self.node(folder)
-        self.nodes[folder] = node._replace(
-            nlink=node.nlink + subfolders, mtime_ns=self.now, ctime_ns=self.now
-        )
-
-
-def base_edits(base: ObjectHash, branch: str | None) -> list[Edit]:
-    """Return what says on which commit a layer stands."""
-    return [
-        Edit(META, _BASE, base.to_bytes(16, "big")),
-        Edit(META, _BRANCH, None if branch is None else branch.encode()),
-    ]
-
-
-def first_edits(base: ObjectHash, branch: str | None) -> list[Edit]:
-    """Return what a layer without changes consists of."""
-    now = now_ns()
-    root = Node(DIRECTORY_MODE, os.getuid(), os.getgid(), 2, 0, now, now, now, origin=b"")
-    return [
-        *base_edits(base, branch),
-        Edit(NODES, node_key(ROOT), pack_node(root)),
-        Edit(ORIGINS, origin_key(b""), node_key(ROOT)),
-    ]
-
-
-def now_ns() -> int:
-    """Return the time as the kernel gives it to files."""
-    return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
-
-
-def permissions(mode: int) -> int:
-    """Return a mode without its type."""
-    return stat.S_IMODE(mode)
+def _is_plain(node: Node) -> bool:
+    return node.is_file and node.origin is None

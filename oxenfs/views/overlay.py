@@ -13,7 +13,8 @@ import trio
 
 from oxenfs.errors import NotADirectory, NotFound
 from oxenfs.overlay.nodes import DIRECTORY_MODE, FILE_MODE, Nid, Node
-from oxenfs.overlay.upper import Upper, now_ns
+from oxenfs.overlay.standing import now_ns
+from oxenfs.overlay.upper import Upper
 from oxenfs.store.columns import Listing
 from oxenfs.views.base import Directory, File, Reader, lookup
 from oxenfs.views.base import Node as LowerNode
@@ -115,6 +116,13 @@ class Overlay:
             found = self._open[nid] = OpenFile(self.upper, nid, self._reader, self._forget)
         found.users += 1
         return found
+
+    def create(self, parent: Nid, name: bytes, node: Node, *, covers: bool) -> tuple[Nid, OpenFile]:
+        """Make a file; return its number, and it open."""
+        nid, fd = self.upper.create(parent, name, node, covers=covers)
+        file = self._open[nid] = OpenFile(self.upper, nid, self._reader, self._forget, fd)
+        file.users = 1
+        return nid, file
 
     def opened(self, nid: Nid) -> OpenFile | None:
         """Return the open file of a node, None if nobody has it open."""

@@ -41,20 +41,32 @@ class OpenFile:
         nid: Nid,
         reader: Callable[[bytes], Awaitable[Reader]],
         forget: Callable[[Nid], None],
+        fd: int = -1,
     ) -> None:
-        """Open the file of `nid`; `reader` opens a path of the lower tree."""
+        """Open the file of `nid`.
+
+        Args:
+            upper: where it is.
+            nid: its node.
+            reader: opens a path of the lower tree.
+            forget: is told when nobody has it open any more.
+            fd: of its file of bytes, all there is of it; kept. Negative: to be opened here.
+        """
         self.nid = nid
         self.users = 0
         self._upper = upper
         self._open_lower = reader
         self._forget = forget
         self._lower: Reader | None = None
-        self._fd = -1
+        self._fd = fd
         self._data: Nid = 0
         self._pieces = Pieces()
         self._lock = trio.Lock()
         upper.hold(nid)
-        self._attach(upper.node(nid))
+        if fd < 0:
+            self._attach(upper.node(nid))
+        else:
+            self._data = upper.node(nid).data
 
     def facts(self) -> os.stat_result | None:
         """Return size and times; None as long as those of the node count."""

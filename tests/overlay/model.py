@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from oxenfs.overlay.nodes import DIRECTORY_MODE, FILE_MODE, ROOT, Node
-from oxenfs.overlay.upper import Upper, now_ns
+from oxenfs.overlay.standing import now_ns
+from oxenfs.overlay.upper import Upper
 
 
 def file_node(mode: int = FILE_MODE) -> Node:

@@ -168,7 +168,11 @@ def test_a_path_changed_on_both_sides_is_a_conflict_until_decided(
     head = files_at(repository)
     code, said = mount.call("commit", str(mount.dir), "-m", "m")
     assert code == 3
-    assert "top.txt" in said
+    remote = open_repository(repository)
+    theirs = remote.commit(remote.branch("main").commit)
+    remote.close()
+    mine, other = f"{theirs.parents[0]:x}"[:10], f"{theirs.id:x}"[:10]
+    assert f"changed here (on {mine}) and by others (at {other}): top.txt;" in said
     assert files_at(repository) == head
     assert mount.call("pull", str(mount.dir))[0] == 3
     assert (mount.dir / "top.txt").read_bytes() == b"mine"
@@ -373,3 +377,17 @@ def test_killed_in_a_commit_it_has_happened_once_or_not(
     remote.close()
     assert messages.count("once") == 1
     mount.stop()
+
+
+def test_a_removed_folder_comes_back_with_what_is_in_it(mount: OverlayMount) -> None:
+    for path in ("d/e/deep.txt", "d/one.txt", "d/two.txt"):
+        (mount.dir / path).unlink()
+    (mount.dir / "d" / "e").rmdir()
+    (mount.dir / "d").rmdir()
+    code, said = mount.call("restore", str(mount.dir), "d")
+    assert code == 0, said
+    assert (mount.dir / "d" / "e" / "deep.txt").read_bytes() == b"deep\n"
+    assert listed(mount.dir / "d") == ["e", "one.txt", "two.txt"]
+    assert mount.status() == []
+    (mount.dir / "d" / "new").write_bytes(b"new")
+    assert mount.status() == [("A", "d/new")]

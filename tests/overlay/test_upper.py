@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -102,7 +103,8 @@ def test_exchange_swaps_a_folder_and_a_file(upper: Upper) -> None:
 
 def test_what_is_held_outlives_its_name(upper: Upper) -> None:
     file = upper.make(ROOT, b"f", file_node()._replace(data=77), covers=False)
-    (path := Path(upper.files.path(77))).touch()
+    os.close(upper.files.open(77))
+    path = Path(upper.files.path(77))
     upper.hold(file)
     upper.remove(ROOT, b"f", covers=False)
     upper.collect()
@@ -115,7 +117,7 @@ def test_what_is_held_outlives_its_name(upper: Upper) -> None:
 
 def test_frozen_bytes_stay_until_thawed(upper: Upper) -> None:
     data = upper.new_file()
-    upper.files.open(data)
+    os.close(upper.files.open(data))
     upper.make(ROOT, b"f", file_node()._replace(data=data), covers=False)
     upper.freeze()
     upper.remove(ROOT, b"f", covers=False)
@@ -130,7 +132,7 @@ def test_a_sweep_removes_what_a_crash_left(tmp_path: Path) -> None:
     layer = opened(tmp_path / "layer")
     layer.make(ROOT, b"f", file_node()._replace(data=5), covers=False)
     for number in (5, 6):
-        Path(layer.files.path(number)).touch()
+        os.close(layer.files.open(number))
     layer.index.close()  # as a kill leaves it: no closing in order
     again = opened(tmp_path / "layer")
     assert Path(again.files.path(5)).exists()

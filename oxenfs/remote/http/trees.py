@@ -11,7 +11,15 @@ from oxenfs.model import ObjectHash, hash_text
 from oxenfs.remote.archive import Limits, read_nodes
 from oxenfs.remote.base import DirectoryNodes, RawNode, TreePlace
 from oxenfs.remote.http.transport import Transport
-from oxenfs.remote.wire import COMMIT, DIRECTORY, VNODE, decode_node
+from oxenfs.remote.wire import (
+    COMMIT,
+    DIRECTORY,
+    VNODE,
+    DirectoryPayload,
+    decode_node,
+    encode_node,
+    encode_payload,
+)
 
 # A node lists the entries of one bucket, some 200 bytes each: clients make buckets of 10,000.
 _NODE_BYTES_MAX = 256 << 20
@@ -19,6 +27,9 @@ _WHOLE = Limits(member_bytes=_NODE_BYTES_MAX)
 # All of these is kept until its directory is made: 2.5 million entries.
 _ONE = Limits(members=200_000, member_bytes=_NODE_BYTES_MAX, total_bytes=512 << 20)
 _RECENT = 8
+# Oxen-server 0.65 makes the first commit of an empty repository with a root of this id, which it
+# names in the commit's node and does not have.
+_NO_ROOT = ObjectHash(0)
 _TREE_NODES = (bytes([DIRECTORY]), bytes([VNODE]))
 
 
@@ -49,6 +60,8 @@ class Trees:
 
     def directory(self, id: ObjectHash, place: TreePlace) -> DirectoryNodes:
         """Return what lists a directory: by its path, in one request, or else node by node."""
+        if id == _NO_ROOT:
+            return _empty()
         with self._lock:
             found = self._recent.get(id)
         if found is not None:
@@ -115,6 +128,8 @@ def _can_be_asked_by_path(path: bytes) -> bool:
 
 def _directory(nodes: dict[ObjectHash, RawNode], id: ObjectHash) -> DirectoryNodes:
     """Return the directory `id` out of `nodes`; each is one by what it says itself, too."""
+    if id == _NO_ROOT:
+        return _empty()
     if id not in nodes:
         raise IntegrityError(f"directory {hash_text(id)} is missing")
     directory = decode_node(nodes[id])
@@ -129,3 +144,9 @@ def _directory(nodes: dict[ObjectHash, RawNode], id: ObjectHash) -> DirectoryNod
             raise IntegrityError(f"a child of directory {hash_text(id)} is no vnode")
         vnodes.append(raw)
     return DirectoryNodes(nodes[id], tuple(vnodes))
+
+
+def _empty() -> DirectoryNodes:
+    """Return the root directory of a commit without files."""
+    payload = encode_payload(DirectoryPayload("", _NO_ROOT, 0, 0, _NO_ROOT, 0, {}, {}))
+    return DirectoryNodes(encode_node(DIRECTORY, _NO_ROOT, _NO_ROOT, payload, ()), ())

@@ -1,0 +1,222 @@
+"""What has changed in an overlay, and what is to become of it but for a commit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import trio
+
+from oxenfs.errors import Conflict, NotFound, OxenfsError, UsageError
+from oxenfs.model import ObjectHash, hash_text
+from oxenfs.mount.rebasing import Rebaser
+from oxenfs.overlay.changeset import ChangeSet, read_ignored
+from oxenfs.overlay.contents import Contents
+from oxenfs.overlay.index import Snapshot
+from oxenfs.overlay.item import Item
+from oxenfs.overlay.layer import Layer
+from oxenfs.overlay.leftovers import IGNORE_FILE
+from oxenfs.overlay.opening import count_behind
+from oxenfs.overlay.publishing import (
+    head_of,
+)
+from oxenfs.overlay.standing import CONFLICTS
+from oxenfs.overlay.status import Status
+from oxenfs.remote.revision import Revision
+
+# More would fill a terminal; all of them are in the error itself.
+_CONFLICTS_SHOWN = 50
+
+
+class Puller(Rebaser):
+    """Compares an overlay, drops changes, pulls and checks out."""
+
+    async def status(self, *, sizes: bool = True) -> list[Item]:
+        """Return the changes; without `sizes` those of new files may be missing."""
+        async with self._turn:
+            with await self._frozen(freeze=False) as snapshot:
+                items: list[Item] = await self._in_thread(
+                    partial(self._status, snapshot, sizes=sizes)
+                )
+                return items
+
+    def _status(self, snapshot: Snapshot, *, sizes: bool = True) -> tuple[list[Item], Contents]:
+        layer = Layer(snapshot, self._upper.files)
+        lower = self._lower(self._upper.base)
+        contents = Contents(layer, lower)
+        ignored = read_ignored(layer, lower, contents, IGNORE_FILE)
+        return Status(layer, lower, contents, ignored, sizes=sizes).items(), contents
+
+    async def _in_thread(self, work: Callable[..., tuple[Any, Contents]], *args: Any) -> Any:
+        result, contents = await trio.to_thread.run_sync(work, *args)
+        with contextlib.suppress(OxenfsError):
+            self._upper.keep_hashes(contents.hashes)
+        return result
+
+    async def restore(self, paths: list[bytes]) -> dict[str, Any]:
+        """Drop the changes of `paths` and of all below; `b""` is everything.
+
+        Raises:
+            NotFound: one of them has no changes.
+        """
+        async with self._turn:
+            await self._settle()
+            with await self._frozen(freeze=False) as snapshot:
+                items: list[Item] = await self._in_thread(self._status, snapshot)
+            wanted = _within(paths)
+            hit = [i for i in items if wanted(i.path) or (i.old is not None and wanted(i.old))]
+            for path in paths:
+                one = _within([path])
+                if path and not any(one(i.path) or one(i.old or b"\0") for i in hit):
+                    raise NotFound(f"{os.fsdecode(path)!r} has no changes")
+            # A rename is undone at both its ends.
+            more = [p for i in hit if i.op == "R" for p in (i.path, i.old or b"")]
+            facts = self.mover.shown.facts
+            revision = Revision(facts.commit, self._upper.branch)
+            given_up = _within(paths + more)
+            await self.move(revision, facts.revision, given_up=given_up)
+            await trio.to_thread.run_sync(self._upper.collect)
+            return {"restored": len(hit)}
+
+    async def pull(self, keep: str | None, paths: list[bytes]) -> dict[str, Any]:
+        """Stand on where the branch is now, with the changes on top.
+
+        Args:
+            keep: `mine` or `theirs`: whose version of `paths` counts where both changed something.
+            paths: empty for all.
+
+        Raises:
+            Conflict: both changed the same paths, and nothing says which are to count.
+        """
+        async with self._turn:
+            await self._settle()
+            before = self.mover.shown.facts
+            branch = self._upper.branch
+            if branch is None:
+                raise UsageError("the overlay stands on a commit, which never moves")
+            revision = await trio.to_thread.run_sync(self._stack.head, branch)
+            known = self._upper.meta(CONFLICTS[1])
+            if revision.commit.id != self._upper.base or known:
+                decided = _within(paths or [b""]) if keep else _nothing
+                how = {"keep_mine": decided} if keep == "mine" else {}
+                with await self._frozen(freeze=False) as snapshot:
+                    found = await trio.to_thread.run_sync(
+                        self._conflicts, snapshot, revision.commit.id
+                    )
+                left = [path for path in found if not decided(path)]
+                if left:
+                    raise conflict_of(self._upper.base, revision.commit.id, left)
+                if keep == "theirs":
+                    how["given_up"] = _within([path for path in found if decided(path)])
+                await self.move(revision, before.revision, **how)
+                await trio.to_thread.run_sync(self._upper.collect)
+            after = self.mover.shown.facts
+            return {
+                "before": hash_text(before.commit.id),
+                "commit": hash_text(after.commit.id),
+                "branch": after.branch,
+                "revision": after.revision,
+            }
+
+    def _conflicts(self, snapshot: Snapshot, commit: ObjectHash) -> list[bytes]:
+        layer = Layer(snapshot, self._upper.files)
+        old, new = self._lower(self._upper.base), self._lower(commit)
+        contents = Contents(layer, old)
+        ignored = read_ignored(layer, old, contents, IGNORE_FILE)
+        known = self._upper.meta(CONFLICTS[1])
+        found = set(known.split(b"\0")) if known else set()
+        found.update(ChangeSet(layer, old, contents, ignored).conflicts(new))
+        return sorted(found)
+
+    async def checkout(self, rev: str | None, new_branch: str | None) -> dict[str, Any]:
+        """Move to another revision; with changes only where they stay what they are.
+
+        Raises:
+            Conflict: it would hide changes.
+        """
+        items = await self.status()
+        before = self.mover.shown.facts
+        stack = self._stack
+        if rev is None:
+            revision = Revision(before.commit, before.branch)
+        else:
+            revision = await trio.to_thread.run_sync(stack.resolve, rev)
+        if items and revision.commit.id != before.commit.id:
+            raise Conflict(
+                f"{len(items)} changes here are on top of {hash_text(before.commit.id)[:10]}; "
+                "commit or discard them first"
+            )
+        typed = rev
+        if new_branch is not None:
+            make = partial(stack.make_branch, new_branch, revision.commit)
+            await trio.to_thread.run_sync(make)
+            revision, typed = Revision(revision.commit, new_branch), new_branch
+        async with self._turn:
+            await self.move(revision, typed)
+        after = self.mover.shown.facts
+        return {
+            "before": hash_text(before.commit.id),
+            "commit": hash_text(after.commit.id),
+            "branch": after.branch,
+            "revision": after.revision,
+        }
+
+    async def facts(self) -> dict[str, Any]:
+        """Return what the changes are on top of, and how far the branch is ahead of that."""
+        facts = self.mover.shown.facts
+        behind = 0
+        if self._upper.branch is not None:
+            work = partial(self._behind, self._upper.branch, facts.commit.id)
+            behind = await trio.to_thread.run_sync(work)
+        return {
+            "repo": facts.repo,
+            "branch": self._upper.branch,
+            "commit": hash_text(facts.commit.id),
+            "behind": behind,
+        }
+
+    def _behind(self, branch: str, base: ObjectHash) -> int:
+        try:
+            head = head_of(self._stack.remote, branch)
+        except OxenfsError:
+            return 0
+        if head is None or head == base:
+            return 0
+        return count_behind(self._stack.remote, head, base)
+
+
+def _nothing(path: bytes) -> bool:
+    return False
+
+
+def _within(paths: list[bytes]) -> Callable[[bytes], bool]:
+    """Return whether a path is one of `paths` or below one."""
+    wanted = set(paths)
+
+    def within(path: bytes) -> bool:
+        if b"" in wanted or path in wanted:
+            return True
+        at = path.rfind(b"/")
+        while at > 0:
+            if path[:at] in wanted:
+                return True
+            at = path.rfind(b"/", 0, at)
+        return False
+
+    return within
+
+
+def conflict_of(base: ObjectHash, head: ObjectHash | None, paths: Sequence[bytes]) -> Conflict:
+    """Return what says that `paths` are changed here, on `base`, and by others, at `head`."""
+    shown = ", ".join(path.decode("utf-8", "backslashreplace") for path in paths[:_CONFLICTS_SHOWN])
+    theirs = "" if head is None else f" (at {hash_text(head)[:10]})"
+    more = len(paths) - _CONFLICTS_SHOWN
+    return Conflict(
+        f"changed here (on {hash_text(base)[:10]}) and by others{theirs}: {shown}"
+        + (f" and {more} more" if more > 0 else "")
+        + "; oxenfs pull --keep mine|theirs PATH decides",
+        tuple(paths),
+    )

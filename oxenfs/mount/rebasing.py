@@ -1,0 +1,168 @@
+"""Puts an overlay on another commit while programs go on using it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import trio
+
+from oxenfs.errors import OxenfsError
+from oxenfs.model import ObjectHash, hash_text
+from oxenfs.mount.changes import find_changes
+from oxenfs.mount.moving import Mover
+from oxenfs.mount.operations import Usage
+from oxenfs.mount.writing import WritingOperations
+from oxenfs.overlay.contents import Contents
+from oxenfs.overlay.index import Prepared, Snapshot
+from oxenfs.overlay.layer import Layer
+from oxenfs.overlay.lower import LowerTree
+from oxenfs.overlay.nodes import Nid
+from oxenfs.overlay.publishing import (
+    find_published,
+    unpack_intent,
+)
+from oxenfs.overlay.rebase import Outcome, Rebase
+from oxenfs.overlay.standing import PUBLISHING
+from oxenfs.remote.revision import Revision
+from oxenfs.store.records import ListingRecords
+from oxenfs.views.overlay import Overlay
+from oxenfs.views.stack import Stack
+
+log = logging.getLogger(__name__)
+
+_COLLECT_EVERY_S = 5.0
+
+
+class Rebaser:
+    """Moves one overlay from commit to commit. Used from its trio loop; one thing at a time."""
+
+    def __init__(self, stack: Stack, overlay: Overlay, operations: WritingOperations) -> None:
+        """Serve `overlay`, whose mount is `operations` and shows `stack`."""
+        self._stack = stack
+        self._overlay = overlay
+        self._upper = overlay.upper
+        self._operations = operations
+        self.mover = Mover(stack, operations)
+        self._turn = trio.Lock()
+        self._records = ListingRecords(stack.remote.key, stack.cache_dir)
+
+    async def _arrive(
+        self,
+        commit: ObjectHash,
+        branch: str,
+        path_then: Callable[[Nid], bytes | None],
+    ) -> None:
+        """Stand on `commit`, which was made of this overlay; its parent is others' work."""
+        made = await trio.to_thread.run_sync(self._stack.remote.commit, commit)
+        revision, others = Revision(made, branch), made.parents[0] if made.parents else None
+        facts = self.mover.shown.facts
+        typed = facts.revision if branch == facts.branch else branch
+        await self.move(revision, typed, others=others, path_then=path_then)
+
+    async def move(self, revision: Revision, typed: str | None, **how: Any) -> None:
+        """Put the overlay on another commit; see `Rebase` for `how`.
+
+        Raises:
+            OxenfsError: the new tree could not be had, or there is no space; nothing has changed.
+        """
+        view = await trio.to_thread.run_sync(self._stack.at, revision, typed)
+        await self._stack.learn(self.mover.shown.facts.commit, view)
+        operations = self._operations
+        async with operations.gate.closed():
+            prepared, outcome = await self._rebased(revision, how)
+            try:
+                changes = await find_changes(operations.inodes, view.root)
+            except BaseException:
+                prepared.drop()
+                raise
+            names = [(operations.nodes.inode(nid), name) for nid, name in outcome.names]
+            # No await from here to the notices: from one moment to the next all is the new tree's.
+            self._upper.adopt(prepared, outcome.dropped, outcome.garbage)
+            operations.inodes.move(view.root, changes.directories, changes.hidden)
+            self._overlay.move(view.root)
+            pages = operations.nodes.move(outcome.dropped, outcome.returned | outcome.revived)
+            operations.usage = Usage(view.facts.size_bytes, view.facts.files)
+            self.mover.shown.change(view.facts)
+        await self.mover.tell(changes.names + names, changes.touched)
+        await trio.to_thread.run_sync(self.mover.kernel.forget_pages, pages)
+
+    async def _rebased(self, revision: Revision, how: dict[str, Any]) -> tuple[Prepared, Outcome]:
+        while True:
+            self._upper.index.flush()
+            held, own = self._upper.held(), self._operations.nodes.lower_numbers()
+            work = partial(self._rebase, revision, how, held, own)
+            prepared, outcome = await trio.to_thread.run_sync(work)
+            if not outcome.incomplete:
+                return prepared, outcome
+            prepared.drop()
+            for nid in outcome.incomplete:
+                file = await self._overlay.open(nid)
+                try:
+                    await file.complete()
+                finally:
+                    file.close()
+
+    def _rebase(
+        self,
+        revision: Revision,
+        how: dict[str, Any],
+        held: frozenset[Nid],
+        own: frozenset[Nid],
+    ) -> tuple[Prepared, Outcome]:
+        with self._upper.index.snapshot() as snapshot:
+            layer = Layer(snapshot, self._upper.files)
+            old, new = self._lower(self._upper.base), self._lower(revision.commit.id)
+            others = how.pop("others", None)
+            rebase = Rebase(
+                layer,
+                old,
+                new,
+                Contents(layer, old),
+                others=None if others is None else self._lower(others),
+                held=held,
+                numbered=own.__contains__,
+                **how,
+            )
+            if others is not None:
+                how["others"] = others
+            prepared = self._upper.prepare(rebase.records(revision.branch))
+            return prepared, rebase.outcome
+
+    async def _settle(self) -> None:
+        """Finish a commit that a crash, or a lost answer, has left open."""
+        packed = self._upper.meta(PUBLISHING)
+        if packed is None:
+            return
+        intent = unpack_intent(packed)
+        found = await trio.to_thread.run_sync(find_published, self._stack.remote, intent)
+        if found is None:
+            self._upper.set_meta(PUBLISHING, None)
+            return
+        log.info("commit %s happened after all", hash_text(found))
+        await self._arrive(found, intent.branch, lambda nid: None)
+
+    async def collect_garbage(self) -> None:
+        """Remove bytes that nothing refers to, every now and then, for ever."""
+        while True:
+            await trio.sleep(_COLLECT_EVERY_S)
+            try:
+                await trio.to_thread.run_sync(self._upper.collect)
+            except OxenfsError as exc:
+                log.warning("%s", exc)
+
+    # --- inside
+
+    async def _frozen(self, *, freeze: bool) -> contextlib.AbstractContextManager[Snapshot]:
+        """Return the state of one moment; with `freeze` bytes stay as they are until `thaw`."""
+        async with self._operations.gate.closed():
+            self._upper.index.flush()
+            if freeze:
+                self._upper.freeze()
+            return self._upper.index.open_snapshot()
+
+    def _lower(self, commit: ObjectHash) -> LowerTree:
+        return LowerTree(self._stack.remote, self._records, commit)
