@@ -17,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+import oxenfs
 from oxenfs.server.answers import OXEN_VERSION, Refusal, error, plain_error
 
 _CLIENT_VERSION = re.compile(r"[^/]*/(\d+)\.(\d+)\.(\d+)")
@@ -111,5 +112,6 @@ def _is_too_old(agent: str) -> bool:
 def _mark(message: MutableMapping[str, Any], request_id: str) -> None:
     headers = MutableHeaders(raw=message["headers"])
     headers["oxen-version"] = OXEN_VERSION
+    headers["oxenfs-version"] = oxenfs.__version__
     headers["x-oxen-request-id"] = request_id
     message["headers"] = headers.raw

@@ -102,15 +102,16 @@ class ReadingSuite:
     def test_history_has_children_before_parents_and_each_once(
         self, remote: Remote, graft: Graft
     ) -> None:
-        base = remote.branch("main").commit
+        first = remote.branch("main").commit
+        base = publish(remote, files(a=b"1"))
         left = graft(remote, "left", (base,), 2_000_000_100)
         right = graft(remote, "right", (base,), 2_000_000_050)
         older = graft(remote, "right", (right,), 2_000_000_010)
         newer = graft(remote, "left", (left, right), 2_000_000_200)
         merge = graft(remote, "merge", (newer, older), 2_000_000_300)
         ids = [commit.id for commit in remote.history(merge)]
-        assert ids == [merge, newer, left, older, right, base]
-        assert [commit.id for commit in remote.history(left)] == [left, base]
+        assert ids == [merge, newer, left, older, right, base, first]
+        assert [commit.id for commit in remote.history(left)] == [left, base, first]
         assert remote.commit(merge).parents == (newer, older)
 
     def test_history_of_linear_commits_is_not_read_ahead(self, remote: Remote) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from repositories import AUTHOR, noise
 
-from oxenfs.errors import NotFound
+from oxenfs.errors import NotFound, Unsupported
 from oxenfs.history import commits_of, read_file
 from oxenfs.model import ObjectHash
 from oxenfs.remote.base import BlobPlace
@@ -34,7 +34,6 @@ PARTS = [
     "semi;colon",
     'quo"te',
     "apo's",
-    "back\\slash",
     "new\nline",
     "tab\t",
     "a=b&c",
@@ -88,6 +87,19 @@ def test_what_was_published_is_listed_and_read(
     remote: HttpRemote, commit: ObjectHash, tree: dict[bytes, bytes | None]
 ) -> None:
     assert tree_of(remote, commit) == tree
+
+
+def test_a_backslash_is_kept_or_refused(remote: HttpRemote, commit: ObjectHash) -> None:
+    before = remote.branch("main").commit
+    changes = puts({b"a\\b": b"x"})
+    if remote.transport.is_oxenfs:
+        done = remote.publish("backslash", commit, changes, "m", AUTHOR)
+        assert tree_of(remote, done.commit)[b"a\\b"] == b"x"
+        return
+    # oxen-server would make b in the folder a.
+    with pytest.raises(Unsupported, match="backslash"):
+        remote.publish("main", commit, changes, "m", AUTHOR)
+    assert remote.branch("main").commit == before
 
 
 def test_ranges_are_found_by_path(

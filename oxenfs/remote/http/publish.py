@@ -91,7 +91,7 @@ class HttpPublisher:
         if workspace.base != base:
             root = self._remote.root(workspace.base)
             now = TreeCursor(self._remote.directory, workspace.base, root)
-        with Stage(workspace, now, before) as stage:
+        with Stage(workspace, now, before, exact=self._transport.is_oxenfs) as stage:
             for change in checked(changes):
                 stage.add(change)
         return stage

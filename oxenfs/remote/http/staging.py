@@ -49,17 +49,22 @@ class Stage:
         conflicts: paths that somebody else changed between the base and the workspace's.
     """
 
-    def __init__(self, workspace: Workspace, now: TreeCursor, before: TreeCursor) -> None:
+    def __init__(
+        self, workspace: Workspace, now: TreeCursor, before: TreeCursor, *, exact: bool
+    ) -> None:
         """Stage into `workspace`.
 
         Args:
             workspace: where to.
             now: of the commit that it stands on.
             before: of the commit that the changes were made against.
+            exact: whether the server commits whatever is staged; else what oxen-server 0.65.2
+                would lose is refused.
         """
         self._workspace = workspace
         self._now = now
         self._before = before
+        self._exact = exact
         self._held: Put | MakeDirectory | None = None
         self._gone: bytes | None = None
         self._batch: list[_Small] = []
@@ -135,6 +140,8 @@ class Stage:
         left = self._left(change.path, there)
         if left == (FILE, blob) or self.conflicts:
             return
+        if not self._exact:
+            _refuse_what_gets_lost(path, there)
         if not content.size and not sendable(path):
             raise Unsupported(f"an empty file with the name {path!r} cannot be sent to a server")
         self.files += 1
@@ -188,6 +195,20 @@ class Stage:
                 files, size = future.result()
                 self.sent_files += files
                 self.sent_bytes += size
+
+
+def _refuse_what_gets_lost(path: str, there: Found | None) -> None:
+    """Raise `Unsupported` for a file that oxen-server would take, and commit as something else.
+
+    Found by experiment with oxen-server 0.65.2: it answers that both commits succeeded.
+    """
+    if "\\" in path:
+        raise Unsupported(f"an Oxen server takes the backslash in {path!r} for a slash; rename it")
+    if there is not None and there[0] == DIRECTORY:
+        raise Unsupported(
+            f"{path!r} was a folder and would become a file: an Oxen server loses it when both "
+            "are in one commit; commit the removal of the folder first, then the file"
+        )
 
 
 def _replaces(change: Change, held: Put | MakeDirectory) -> bool:

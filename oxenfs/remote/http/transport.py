@@ -120,6 +120,7 @@ class Transport:
         origin: `scheme://host[:port]`.
         base: `scheme://host/api/repos/ns/name`.
         requests, received_bytes: how many were sent, redirected ones too, and came, with headers.
+        is_oxenfs: whether the last good answer was one of `oxenfs serve`.
     """
 
     def __init__(self, origin: str, path: str, token: str | None, timeout_s: float) -> None:
@@ -136,6 +137,7 @@ class Transport:
         self.base = origin + path
         self.requests = 0
         self.received_bytes = 0
+        self.is_oxenfs = False
         self._host = urlsplit(origin).netloc
         if token is not None and not (token.isascii() and token.isprintable() and token):
             # A library's complaint would quote it.
@@ -251,6 +253,7 @@ class Transport:
                     where += f" (redirected to {urlsplit(url).scheme}://{urlsplit(url).netloc})"
                 if not 200 <= response.status_code < 300:
                     raise self._error(response, url, where)
+                self.is_oxenfs = "oxenfs-version" in response.headers
                 kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
                 if kind.lower() == "text/html" and not pages:
                     raise failures.not_oxen(_beginning(response), where)

@@ -78,7 +78,12 @@ class Trees:
     def whole(self, commit: ObjectHash) -> Iterator[RawNode]:
         """Yield the nodes of a commit below its root, each once, as they arrive."""
         params = {"subtrees": "", "is_download": "true"}
-        yield from self._archive(f"/tree/download/{hash_text(commit)}", params)
+        empty = True
+        for node in self._archive(f"/tree/download/{hash_text(commit)}", params):
+            empty = False
+            yield node
+        if empty:
+            yield _empty().directory
 
     def between(self, base: ObjectHash, head: ObjectHash) -> Iterator[RawNode]:
         """Yield the nodes that the commits after `base` up to `head` have and `base` has not."""

@@ -36,6 +36,7 @@ from oxenfs.remote.wire import COMMIT, children_of, commit_id, encode_node, enco
 from ..grafting import put_nodes, set_branch
 
 VNODE_SIZE = 8
+_PUSHED = ("is empty, which a server cannot store", "was a folder and would become a file")
 
 
 def commit_node(remote: HttpRemote, commit: ObjectHash) -> RawNode:
@@ -64,10 +65,10 @@ def graft_commit(
 
 
 class WithFolders:
-    """A remote over HTTP that can make empty folders, by a push where its workspace cannot.
+    """A remote over HTTP that stores everything, by a push where its workspace cannot.
 
-    What it does itself is tested through `inner`; only change sets that are refused because of
-    an empty folder go another way.
+    What it does itself is tested through `inner`; only change sets that are refused because of an
+    empty folder, or of a folder that becomes a file on an oxen-server, go another way.
     """
 
     def __init__(self, inner: HttpRemote, folder: Path) -> None:
@@ -91,7 +92,7 @@ class WithFolders:
         try:
             return self.inner.publish(branch, base, changes, message, author)
         except Unsupported as exc:
-            if "is empty, which a server cannot store" not in str(exc):
+            if not any(why in str(exc) for why in _PUSHED):
                 raise
         # Streams of changes have no empty folders in them.
         assert isinstance(changes, Sequence)

@@ -32,7 +32,7 @@ class Server:
         url: `http://127.0.0.1:PORT`.
     """
 
-    def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
+    def __init__(self, url: str, process: subprocess.Popen[bytes]) -> None:
         self.url = url
         self.process = process
 
