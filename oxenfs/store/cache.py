@@ -250,6 +250,17 @@ class Cache:
             self._trouble(exc)
             return False
 
+    def has_many(self, table: str, keys: Sequence[bytes]) -> list[bool]:
+        """Return of each object whether it is here, without looking at it."""
+        if not keys:
+            return []
+        try:
+            with self.env.read() as txn:
+                return [txn.has(table, key) for key in keys]
+        except OxenfsError as exc:
+            self._trouble(exc)
+            return [False] * len(keys)
+
     def discard(self, table: str, key: bytes, row: Row, why: str) -> None:
         """Drop a damaged object, if it is still the one that `row` says."""
         try:
