@@ -209,8 +209,8 @@ class RemoteBlobs:
     def _small_now(self, blob: ObjectHash, size: int) -> memoryview | Row | None:
         """Return a small blob; its row, if the disk must be waited for; None if it is not here."""
         if self.transfers is not None:
-            with self.transfers.lock:
-                data = self.transfers.recent.get((blob, size, WHOLE))
+            # A small file is read once; the kernel keeps it then.
+            data = self.transfers.recent.peek((blob, size, WHOLE))
             if data is not None:
                 return memoryview(data)
         held = self.buffers.holding((blob, size), 0, size)

@@ -40,9 +40,9 @@ BATCH_FILES = 200
 AHEAD_BYTES_MAX = 64 << 20
 """Bytes read ahead that may be under way or queued, of all files together."""
 
-_AHEAD_WORKERS = 6
+_AHEAD_WORKERS = 4
 _AHEAD_FILES_MIN = 64
-_RECENT_BYTES = 32 << 20
+_RECENT_BYTES = 48 << 20
 _IDLE_S = 10.0
 _CLOSE_S = 5.0
 _FIRST_WAIT_S = 0.2
@@ -92,6 +92,7 @@ class Transfers:
         self._ahead_bytes = 0
         self._batches = self._ranges = self._chores_running = 0
         self._idle = 0
+        self._is_coming = False
         self._keeping: set[FlightKey] = set()
         self._workers: set[threading.Thread] = set()
         self._denied: dict[FlightKey, tuple[Exception | None, float]] = {}
@@ -132,7 +133,7 @@ class Transfers:
                 found = self._new(key, None, ahead=False)
                 if not found.is_over:
                     self._small.append(found)
-                    self._wake()
+                    self._wake_one()
         return found
 
     def small_ahead(self, blobs: Sequence[tuple[ObjectHash, int]]) -> None:
@@ -140,7 +141,7 @@ class Transfers:
         with self.lock:
             self._queue_ahead(blobs)
             if blobs and self._may_batch_ahead():
-                self._wake()
+                self._wake_one()
 
     def has(self, blob: ObjectHash, size: int) -> bool:
         """Return whether a small blob came just now, or is about to."""
@@ -315,6 +316,12 @@ class Transfers:
             self._workers.add(worker)
             worker.start()
 
+    def _wake_one(self) -> None:
+        """Wake a worker for small blobs, unless one is on its way that will take them as well."""
+        if not self._is_coming:
+            self._is_coming = True
+            self._wake()
+
     def _next(self) -> tuple[str, Job] | None:
         """Return the next job and its kind; None if there is none now."""
         if self._breaker.is_open and (self._small or self._parts) and not self._breaker.may_ask():
@@ -404,8 +411,11 @@ class Transfers:
             with self.lock:
                 job = None
                 while not self._closed:
+                    self._is_coming = False
                     job = self._next()
                     if job is not None:
+                        if self._small or self._parts:
+                            self._wake()
                         break
                     self._idle += 1
                     woken = self._more.wait(_IDLE_S)
