@@ -24,6 +24,7 @@ from oxenfs.errors import (
     NotFound,
     OxenfsError,
     RemoteUnavailable,
+    StaleRevision,
 )
 from oxenfs.model import CHUNK_BYTES, ObjectHash, hash_text
 from oxenfs.remote.base import BlobPlace, BlobsMissing, BlobSource
@@ -630,8 +631,10 @@ def _runs(flights: list[Flight]) -> Iterator[list[Flight]]:
         yield run
 
 
-def _lost(exc: Exception) -> IntegrityError:
-    return IntegrityError(f"the remote does not have these bytes any more: {exc}")
+def _lost(exc: Exception) -> StaleRevision:
+    return StaleRevision(
+        f"the remote does not have these bytes any more (was the commit pruned?): {exc}"
+    )
 
 
 def _wrong_size(blob: ObjectHash, size: int, wanted: int) -> IntegrityError:
