@@ -72,6 +72,8 @@ class Readers:
                         self.bytes[number] += os.preadv(fd, buffer, piece * PIECE)
                     except OSError:
                         self.errors += 1
+                # Or the kernel would answer all of it before long.
+                os.posix_fadvise(fd, place * PIECE, count * PIECE, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(fd)
 
