@@ -76,7 +76,7 @@ def environment(work: Work) -> dict[str, str]:
 
 def command(*args: str | Path) -> list[str]:
     """Return the command line of an `oxenfs` call."""
-    return [sys.executable, "-m", "oxenfs_cli.main", *map(str, args)]
+    return [sys.executable, "-m", "oxenfs_cli", *map(str, args)]
 
 
 def _call(

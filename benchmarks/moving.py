@@ -7,7 +7,7 @@ knows them. The peer is what one does without: unmount, mount the other commit, 
 
 Over HTTP the server is behind a link of 20 ms and 1 Gbit/s, and each round has a new commit, of
 which nothing is known. Its goal is 0.3 s, four round trips, and the time that the bytes take.
-Second revisions and memory are measured in a mount of all revisions.
+The memory of 20 revisions and the bytes of a second one are measured in mounts of all revisions.
 
     python benchmarks/moving.py [--entries 1000000 --dirs 1000 --flat 200000] [--quick]
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,9 +24,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import Figure, alternate, arguments, compared, no_more_than, progress, run, timed
+import requests
+from harness import Figure, Goal, alternate, arguments, compared, no_more_than, progress, run, timed
 from link import Link, link
-from machine import descendants, private_memory
+from machine import private_memory
 from mounts import Mount, command, environment, mounted, oxenfs, repository, repository_folder
 from servers import _running, free_port
 from trees import DIR_NAME, FILE_NAME, Tree
@@ -38,6 +40,7 @@ FOLDERS = 50
 RTT_S = 0.02
 RATE = 125e6
 REVISIONS = 20
+CHANGED_BYTES = 64 << 10
 
 
 def paths(tree: Tree) -> list[str]:
@@ -198,52 +201,80 @@ def uncached(args: argparse.Namespace, work: Work, tree: Tree) -> list[Figure]:
             no_more_than(round(max(goals), 2)),
             note,
         )
-        return [pulled, *revisions(work, tree, slow, branch)]
+        return [pulled, memory(work, tree, slow, local, branch)]
 
 
-def revisions(work: Work, tree: Tree, slow: Link, branch: str) -> list[Figure]:
-    """Open revisions side by side: what the second one fetches, and the memory of 20."""
-    names = paths(tree)
-    folders = sorted({str(Path(name).parent) for name in names})
-
-    def look(root: Path) -> None:
-        for folder in range(tree.dirs):
-            list((root / (DIR_NAME % folder)).iterdir())
-        for name in names:
-            (root / name).read_bytes()
-        for folder in folders:
-            (root / folder / (FILE_NAME % 1)).read_bytes()
-
+def memory(work: Work, tree: Tree, slow: Link, local: Path, branch: str) -> Figure:
+    """Open revisions side by side, list all of each, read what differs: the memory of 20."""
+    for number in range(REVISIONS):
+        commit(work, tree, f"{local}@{branch}", f"revision {number}")
     with mounted(work, f"{slow.url}/bench/tree", None, ["--revisions"]) as mount:
-        branches = mount.folder / "branches"
-        look(branches / "main")
-        time.sleep(3)  # what runs ahead in the background has ended
-        before = slow.counts()
-        look(branches / branch)
-        second = slow.counts() - before
-        progress(f"second revision: {second.requests} requests, {second.body_bytes:,} bytes")
-        # But for the first one, which is empty.
         listed = sorted((mount.folder / "commits").iterdir())
-        commits = [path for path in listed if any(path.iterdir())]
-        for number in range(REVISIONS):
-            look(commits[number % len(commits)])
-        pids = [mount.pid, *descendants(mount.pid)]
-        memory = sum(private_memory(pid) for pid in pids)
-    opened = min(REVISIONS, len(commits))
-    return [
-        Figure(
-            "second revision of the same data: bytes fetched",
-            second.body_bytes / 1e6,
-            "MB",
-            note=f"{len(folders)} folders of {tree.files} entries and {len(names)} files differ",
-        ),
-        Figure(
-            f"memory with {opened} revisions open, {tree.file_count:,} entries each",
-            memory / 1e6,
-            "MB",
-            goal=no_more_than(250),
-        ),
-    ]
+        # But for the first one, which is empty.
+        commits = [path for path in listed if any(path.iterdir())][:REVISIONS]
+        for number, root in enumerate(commits):
+            for folder in range(tree.dirs):
+                list((root / (DIR_NAME % folder)).iterdir())
+            for name in paths(tree):
+                (root / name).read_bytes()
+            progress(f"{number + 1} of {len(commits)} revisions are open")
+        taken = private_memory(mount.pid)
+    return Figure(
+        f"memory with {len(commits)} revisions open, {tree.file_count:,} entries each",
+        taken / 1e6,
+        "MB",
+        goal=no_more_than(250),
+    )
+
+
+def second_revision(work: Work) -> Figure:
+    """Fetch all of one revision, then read all of another one: only the difference comes.
+
+    The difference is the nodes that the server sends for `base..head`, in one archive, and the
+    bytes of the files that the head has and the base has not.
+    """
+    tree = Tree(FOLDERS * 2, 50, 2048)
+    local = repository_folder(repository(work, tree))
+    branch = f"second-{time.time_ns()}"
+    changes = work.new_folder("changes")
+    for path in paths(tree):
+        (changes / path).parent.mkdir(exist_ok=True)
+        (changes / path).write_bytes(random.randbytes(CHANGED_BYTES))
+    oxenfs(work, "import", changes, f"{local}@{branch}", "-m", "second")
+    with served(work, local) as slow:
+        server = f"{slow.url}/api/repos/bench/tree"
+        heads = [
+            requests.get(f"{server}/branches/{name}", timeout=30).json()["branch"]["commit_id"]
+            for name in ("main", branch)
+        ]
+        nodes = requests.get(f"{server}/tree/download/{'..'.join(heads)}", timeout=300)
+        nodes.raise_for_status()
+        difference = int(nodes.raw.tell()) + CHANGED * CHANGED_BYTES
+        cache = work.new_folder("cache")
+        with mounted(work, f"{slow.url}/bench/tree", cache, ["--revisions"]) as mount:
+            read_all(mount.folder / "branches" / "main")
+            time.sleep(3)  # what runs ahead in the background has ended
+            before = slow.counts()
+            read_all(mount.folder / "branches" / branch)
+            time.sleep(1)
+            taken = slow.counts() - before
+    return Figure(
+        "second revision of the same data: bytes fetched",
+        taken.body_bytes / 1e6,
+        "MB",
+        "the nodes and blobs that differ",
+        difference / 1e6,
+        taken.body_bytes / difference,
+        goal=Goal("ratio", "<=", 1.02),
+        note=f"{taken.requests} requests",
+    )
+
+
+def read_all(root: Path) -> None:
+    """Read every file below a folder."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            Path(folder, name).read_bytes()
 
 
 def measure(args: argparse.Namespace, work: Work) -> list[Figure]:
@@ -255,6 +286,7 @@ def measure(args: argparse.Namespace, work: Work) -> list[Figure]:
         cached(args, work, tree, 0.3, spread),
         cached(args, work, flat, 0.5, one),
         *uncached(args, work, tree),
+        second_revision(work),
     ]
 
 

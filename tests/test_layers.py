@@ -42,6 +42,7 @@ OWNERS: dict[str, set[str]] = {
     "av": {"oxenfs.frames", "oxenfs.samples"},
     "blake3": {"oxenfs.remote", "oxenfs.store", "oxenfs.overlay"},
     "click": {"oxenfs_cli"},
+    "isal": {"oxenfs.remote"},
     "lmdb": {"oxenfs.kv"},
     "msgpack": {"oxenfs.remote", "oxenfs.store", "oxenfs.overlay"},
     "numpy": {"oxenfs.samples", "oxenfs_cli.demo", "oxenfs.store"},

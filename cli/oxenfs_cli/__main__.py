@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from oxenfs_cli.main import main
+from oxenfs_cli.start import main
 
 if __name__ == "__main__":
     sys.exit(main())

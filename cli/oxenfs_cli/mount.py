@@ -14,8 +14,6 @@ from oxenfs_cli.server_options import FOLLOW, OptionalSeconds, insecure, seconds
 
 if TYPE_CHECKING:
     from oxenfs.mount.daemon import Started
-    from oxenfs.mount.served import Build
-    from oxenfs.views.plan import Plan
 
 
 @click.command(name="mount", cls=OptionalSeconds)
@@ -105,7 +103,7 @@ def command(
     """
     from oxenfs import places
     from oxenfs.address import parse
-    from oxenfs.mount import daemon, mountinfo
+    from oxenfs.mount import building, daemon, mountinfo
     from oxenfs.mount.served import Options
     from oxenfs.views.plan import Plan
 
@@ -140,7 +138,7 @@ def command(
             raise UsageError(f"with --revisions all are shown: leave out @{plan.address.rev}")
         # Branches move; what is below a commit does not.
         follow_s = float(FOLLOW) if follow_s is None else follow_s
-    build = _builder(plan, follow_s)
+    build = partial(building.build, plan, follow_s)
     options = Options(allow_other=allow_other, writable=changes is not None)
     if foreground:
         daemon.run(directory, build, options, lambda started: _print(started, verbose))
@@ -156,37 +154,6 @@ def _check_spec(text: str) -> None:
         parse(text)
     except NotFound as exc:
         raise UsageError(str(exc)) from exc
-
-
-def _builder(plan: Plan, follow_s: float | None) -> Build:
-    from oxenfs.mount.served import Served
-
-    def build() -> Served:
-        from oxenfs.mount.data_commands import data_commands
-        from oxenfs.mount.frames import frame_commands
-        from oxenfs.mount.moving import Mover
-        from oxenfs.mount.operations import Operations, Usage
-        from oxenfs.views import stack
-
-        built = stack.build(plan)
-        usage = Usage(built.facts.size_bytes, built.facts.files)
-        if built.overlay is not None:
-            from oxenfs.mount.overlay_commands import serve_overlay
-
-            return serve_overlay(built, built.overlay, usage)
-        operations = Operations(built.root, usage)
-        mover = Mover(built, operations)
-        operations.run_beside(built.background)
-        if follow_s is not None and not plan.offline:
-            operations.run_beside(partial(mover.follow, follow_s))
-        commands = {
-            **mover.commands(),
-            **data_commands(built.supply, lambda: operations.inodes.root),
-            **frame_commands(lambda: built.videos(operations.inodes.root)),
-        }
-        return Served(operations, built.facts, built.close, commands, mover.shown)
-
-    return build
 
 
 def _print(started: Started, verbose: bool) -> None:

@@ -39,6 +39,9 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run our command and return its exit code, or become the official client."""
     words = list(sys.argv[1:] if args is None else args)
     if is_ours(words):
+        from oxenfs_cli.start import begin_ahead
+
+        begin_ahead(words)
         from oxenfs_cli.main import main as oxenfs
 
         return oxenfs(words)

@@ -14,13 +14,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from oxenfs import failures
 from oxenfs.errors import MountError, OxenfsError
 from oxenfs.model import hash_text
 from oxenfs.mount import logfile, mountinfo, mountpoint, registry
 from oxenfs.mount.served import Build, Options
+from oxenfs.mount.spare import Spare, leave_home, take
 
 _log = logging.getLogger(__name__)
 
@@ -71,15 +72,8 @@ def start(path: str | os.PathLike[str], build: Build, options: Options) -> Start
     """
     where = mountinfo.real_path(path)
     log = logfile.path_of(where)
-    reading, writing = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reading)
-        _live(where, build, options, log, _Report(writing))
-    os.close(writing)
-    child = _Child(pid)
+    spare = _ordered(where, build, options, log) or _forked(where, build, options, log)
+    child, reading = _Child(spare.pid), spare.report
     try:
         report = _receive(reading)
         if report is None:
@@ -141,6 +135,36 @@ def _serve(
         serve(served, claim, options, log=log, on_ready=lambda: on_ready(started))
 
 
+def _ordered(where: Path, build: Build, options: Options, log: Path) -> Spare | None:
+    """Give the order to the process that waits; None if there is none any more."""
+    spare = take()
+    if spare is None:
+        return None
+    try:
+        spare.order((where, build, options, log))
+    except OSError:
+        os.close(spare.report)
+        return None
+    return spare
+
+
+def _forked(where: Path, build: Build, options: Options, log: Path) -> Spare:
+    """Start a process that has its order already."""
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            leave_home({writing})
+            live(where, build, options, log, writing)
+        finally:
+            # Never reached but by an error: the caller's clean-up is not ours to do.
+            os._exit(1)
+    os.close(writing)
+    return Spare(pid, -1, reading)
+
+
 class _Child:
     """The new process, as long as nobody has asked for its exit status its pid is its own."""
 
@@ -182,11 +206,19 @@ class _Report:
             os.close(pipe)
 
 
-def _live(where: Path, build: Build, options: Options, log: Path, report: _Report) -> None:
-    """Be the background process. Never returns: the caller's clean-up is not ours to do."""
+def live(where: Path, build: Build, options: Options, log: Path, pipe: int) -> NoReturn:
+    """Be the background process, and end it: the caller's clean-up is not ours to do.
+
+    Args:
+        where: the mount point.
+        build: opens what is to be served.
+        options: how to mount.
+        log: where to log to.
+        pipe: takes the one message of how it went.
+    """
     status = 1
+    report = _Report(pipe)
     try:
-        _leave_home(report.pipe)
         logfile.start(log)
         _serve(where, build, options, log, lambda ready: report.send({"ready": asdict(ready)}))
         status = 0
@@ -200,21 +232,6 @@ def _live(where: Path, build: Build, options: Options, log: Path, report: _Repor
     finally:
         logging.shutdown()
         os._exit(status)
-
-
-def _leave_home(report: int | None) -> None:
-    os.setsid()
-    os.umask(0o077)
-    os.chdir("/")
-    null = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(null, standard)
-    # A pipe or a lock that the caller's shell has open would stay open as long as the mount.
-    for fd in sorted(int(name) for name in os.listdir("/proc/self/fd")):  # noqa: PTH208
-        if fd > 2 and fd != report:
-            with contextlib.suppress(OSError):
-                os.close(fd)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _receive(reading: int) -> dict[str, Any] | None:

@@ -8,22 +8,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from oxenfs.errors import Busy, IntegrityError, OxenfsError, RemoteUnavailable
-from oxenfs.model import Author, Branch, Change, Commit, ObjectHash, Published
-from oxenfs.remote.base import (
-    Beginning,
-    BlobPlace,
-    BlobSource,
-    DirectoryNodes,
-    RawNode,
-    Remote,
-    TreePlace,
-)
+from oxenfs.model import Author, Branch, Commit, ObjectHash
+from oxenfs.remote.base import Beginning, BlobPlace, DirectoryNodes, Remote, TreePlace
 from oxenfs.remote.breaker import Breaker
+from oxenfs.remote.wrapping import Wrapping
 
 T = TypeVar("T")
 
@@ -43,7 +36,7 @@ class Patience:
     first_wait_s: float = 0.2
 
 
-class Retrying:
+class Retrying(Wrapping):
     """Repeats calls that failed for a reason that may pass, with growing pauses.
 
     A damaged answer is asked for once more: it may have been damaged on the way.
@@ -58,25 +51,12 @@ class Retrying:
         breaker: Breaker | None = None,
     ) -> None:
         """Ask `inner`, unless `breaker` is open; `sleep` and `monotonic` are the clock's."""
-        self._inner = inner
+        super().__init__(inner)
         self._patience = patience or Patience()
         self._sleep = sleep
         self._monotonic = monotonic
-        self.key = inner.key
-        self.address = inner.address
         self.breaker = breaker or Breaker(monotonic)
         self.retries = 0
-
-    @property
-    def source(self) -> BlobSource:
-        """Where blobs come from, if they have to be fetched: with one try each."""
-        source: BlobSource = self._inner.source  # type: ignore[attr-defined]
-        return source
-
-    @property
-    def inner(self) -> Remote:
-        """What it is wrapped around."""
-        return self._inner
 
     def branches(self) -> list[Branch]:
         """Return all branches, sorted by name."""
@@ -98,10 +78,6 @@ class Retrying:
         """Return up to `limit` commit ids whose text starts with `prefix`."""
         return self._again(lambda: self._inner.commits_with_prefix(prefix, limit))
 
-    def history(self, head: ObjectHash) -> Iterator[Commit]:
-        """Yield `head` and its ancestors; not repeated."""
-        return self._inner.history(head)
-
     def root(self, commit: ObjectHash) -> ObjectHash:
         """Return the id of the root directory of `commit`; raise `NotFound`."""
         return self._again(lambda: self._inner.root(commit))
@@ -110,43 +86,16 @@ class Retrying:
         """Return what lists the directory with that node id; raise `NotFound`."""
         return self._again(lambda: self._inner.directory(directory, place))
 
-    def tree(self, commit: ObjectHash) -> Iterator[RawNode]:
-        """Yield the directory and vnode nodes of `commit`; not repeated."""
-        return self._inner.tree(commit)
-
-    def tree_between(self, base: ObjectHash, head: ObjectHash) -> Iterator[RawNode]:
-        """Yield the nodes that `head` has and `base` has not; not repeated."""
-        return self._inner.tree_between(base, head)
-
     def read(
         self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
     ) -> bytes:
         """Return exactly `size` bytes of `blob` from `offset` on."""
         return self._again(lambda: self._inner.read(blob, offset, size, place))
 
-    def publish(
-        self,
-        branch: str,
-        base: ObjectHash,
-        changes: Iterable[Change],
-        message: str,
-        author: Author,
-    ) -> Published:
-        """Commit `changes` to `branch`; not repeated."""
-        return self._inner.publish(branch, base, changes, message, author)
-
-    def make_branch(self, name: str, commit: ObjectHash) -> None:
-        """Make a branch at `commit`; not repeated."""
-        self._inner.make_branch(name, commit)
-
     def begin(self, branch: str, author: Author) -> None:
         """Make the first branch, if the remote can; not repeated."""
         if isinstance(self._inner, Beginning):
             self._inner.begin(branch, author)
-
-    def close(self) -> None:
-        """Let go of connections."""
-        self._inner.close()
 
     def _again(self, call: Callable[[], T]) -> T:
         if not self.breaker.may_ask():

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from oxenfs.errors import NotFound
-from oxenfs.remote.local.lookup import Entry, children_at, entry_at
+from oxenfs.remote.local.lookup import Entry, Order, children_at, entry_at
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.remote.local.workspaces import Workspace
 from oxenfs.remote.wire import DirectoryPayload
@@ -27,7 +27,7 @@ def revisions(call: Call) -> Response:
 
 
 def directory(call: Call) -> Response:
-    """`GET R/dir/{resource}`: one page of a directory, directories first.
+    """`GET R/dir/{resource}`: one page of a directory, by name or, with `sort_by=date`, by commit.
 
     In a workspace entries tell what is staged for them. Files that are staged and not in the base
     follow on the last page; they do not count.
@@ -39,9 +39,11 @@ def directory(call: Call) -> Response:
     number, size = call.paging()
     depth = call.number("depth", 0)
     entries = Entries(call.remote, resource)
+    order = _order(call)
     start = (number - 1) * size
-    shown, total = call.hosting.pages.page(call.remote, payload.id, start, start + size)
-    listed = [_entry(call.remote, entries, item, resource.path, depth) for item in shown]
+    pages = call.hosting.pages
+    shown, total = pages.page(call.remote, payload.id, start, start + size, order)
+    listed = [_entry(call.remote, entries, item, resource.path, depth, order) for item in shown]
     if resource.workspace is not None:
         changes = changes_in(call.remote, resource.workspace, resource.path)
         for entry in listed:
@@ -100,16 +102,29 @@ def absent(path: bytes) -> Refusal:
     return Refusal(404, "resource_not_found", "Resource not found", detail)
 
 
+def _order(call: Call) -> Order:
+    by = (call.query("sort_by") or "name").strip().lower()
+    if by not in ("name", "date"):
+        detail = "Invalid value for sort_by, valid options include: `name`, `date`."
+        raise Refusal(400, "bad_request", "Bad Request", detail)
+    return Order(by == "date", call.query("reverse") == "true")
+
+
 def _entry(
-    remote: LocalRemote, entries: Entries, payload: Entry, parent: bytes, depth: int
+    remote: LocalRemote,
+    entries: Entries,
+    payload: Entry,
+    parent: bytes,
+    depth: int,
+    order: Order,
 ) -> dict[str, Any]:
     name = payload.name.encode()
     path = parent + b"/" + name if parent else name
     entry = entries.entry(payload, path)
     if depth and isinstance(payload, DirectoryPayload):
         entry["children"] = [
-            _entry(remote, entries, child, path, depth - 1)
-            for child in children_at(remote, payload.id)
+            _entry(remote, entries, child, path, depth - 1, order)
+            for child in children_at(remote, payload.id, order)
         ]
     return entry
 

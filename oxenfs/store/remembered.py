@@ -20,8 +20,9 @@ from oxenfs.model import (
     hash_text,
     parse_hash,
 )
-from oxenfs.remote.base import BlobPlace, BlobSource, DirectoryNodes, RawNode, Remote, TreePlace
+from oxenfs.remote.base import BlobPlace, DirectoryNodes, RawNode, Remote, TreePlace
 from oxenfs.remote.breaker import Breaker
+from oxenfs.remote.wrapping import Wrapping
 from oxenfs.store.records import ListingRecords
 
 _BRANCH, _COMMIT, _ROOT, _DEFAULT = "branch:", "commit:", "root:", "default"
@@ -38,32 +39,19 @@ class Seen(NamedTuple):
     when_s: float
 
 
-class Remembering:
+class Remembering(Wrapping):
     """A remote whose answers are remembered."""
 
     def __init__(self, inner: Remote, records: ListingRecords) -> None:
         """Ask `inner`, keep answers in `records`."""
-        self._inner = inner
+        super().__init__(inner)
         self._records = records
-        self.key = inner.key
-        self.address = inner.address
-
-    @property
-    def source(self) -> BlobSource:
-        """Where blobs come from, if they have to be fetched."""
-        source: BlobSource = self._inner.source  # type: ignore[attr-defined]
-        return source
 
     @property
     def breaker(self) -> Breaker:
         """What stops asking a remote that does not answer."""
         breaker: Breaker = self._inner.breaker  # type: ignore[attr-defined]
         return breaker
-
-    @property
-    def inner(self) -> Remote:
-        """What it is wrapped around."""
-        return self._inner
 
     def branches(self) -> list[Branch]:
         """Return all branches, sorted by name."""
@@ -88,56 +76,11 @@ class Remembering:
         self._records.remember(_COMMIT + hash_text(commit), _commit_to_json(found))
         return found
 
-    def commits_with_prefix(self, prefix: str, limit: int) -> list[ObjectHash]:
-        """Return up to `limit` commit ids whose text starts with `prefix`."""
-        return self._inner.commits_with_prefix(prefix, limit)
-
-    def history(self, head: ObjectHash) -> Iterator[Commit]:
-        """Yield `head` and its ancestors."""
-        return self._inner.history(head)
-
     def root(self, commit: ObjectHash) -> ObjectHash:
         """Return the id of the root directory of `commit`; raise `NotFound`."""
         found = self._inner.root(commit)
         self._records.remember(_ROOT + hash_text(commit), hash_text(found))
         return found
-
-    def directory(self, directory: ObjectHash, place: TreePlace) -> DirectoryNodes:
-        """Return what lists the directory with that node id; raise `NotFound`."""
-        return self._inner.directory(directory, place)
-
-    def tree(self, commit: ObjectHash) -> Iterator[RawNode]:
-        """Yield the directory and vnode nodes of `commit`."""
-        return self._inner.tree(commit)
-
-    def tree_between(self, base: ObjectHash, head: ObjectHash) -> Iterator[RawNode]:
-        """Yield the nodes that `head` has and `base` has not."""
-        return self._inner.tree_between(base, head)
-
-    def read(
-        self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
-    ) -> bytes:
-        """Return exactly `size` bytes of `blob` from `offset` on."""
-        return self._inner.read(blob, offset, size, place)
-
-    def publish(
-        self,
-        branch: str,
-        base: ObjectHash,
-        changes: Iterable[Change],
-        message: str,
-        author: Author,
-    ) -> Published:
-        """Commit `changes` to `branch`."""
-        return self._inner.publish(branch, base, changes, message, author)
-
-    def make_branch(self, name: str, commit: ObjectHash) -> None:
-        """Make a branch at `commit`; raise `OxenfsError` if that is impossible."""
-        self._inner.make_branch(name, commit)
-
-    def close(self) -> None:
-        """Let go of the remote."""
-        self._inner.close()
 
     def _saw(self, branch: Branch) -> Branch:
         head = [hash_text(branch.commit), time.time()]

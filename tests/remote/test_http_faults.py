@@ -135,8 +135,10 @@ NOW = datetime.now(UTC)
         ("7", 7, 7),
         (" 0 ", 0, 0),
         # A day off: these are made when the tests are collected, long before the last one runs.
-        (format_datetime(NOW + timedelta(days=1), usegmt=True), 3600, 24 * 3600),
-        (format_datetime(NOW - timedelta(days=1), usegmt=True), 0, 0),
+        pytest.param(
+            format_datetime(NOW + timedelta(days=1), usegmt=True), 3600, 24 * 3600, id="tomorrow"
+        ),
+        pytest.param(format_datetime(NOW - timedelta(days=1), usegmt=True), 0, 0, id="yesterday"),
         ("Fri, 20 Nov 2020 10:00:00 -0000", 0, 0),
         ("soon", 1, 1),
         ("-5", 1, 1),

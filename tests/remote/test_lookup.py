@@ -97,9 +97,9 @@ def test_pages_together_are_the_directory_in_order(
     calls: list[ObjectHash] = []
     work_out = lookup._sorted
 
-    def counted(remote: LocalRemote, directory: ObjectHash) -> array[int]:
+    def counted(remote: LocalRemote, directory: ObjectHash, order: lookup.Order) -> array[int]:
         calls.append(directory)
-        return work_out(remote, directory)
+        return work_out(remote, directory, order)
 
     monkeypatch.setattr(lookup, "_sorted", counted)
     monkeypatch.setattr(lookup, "_KEPT_ENTRIES", 100)

@@ -62,6 +62,25 @@ def test_a_directory_comes_in_pages_directories_first(repo: Api) -> None:
     repo.get("/dir/main/a", 404)
 
 
+def test_a_directory_is_sorted_as_asked_directories_first(repo: Api) -> None:
+    repo.fill(dict.fromkeys(("a", "b", "c", "x/1", "y/1", "y/2"), b"1"))
+    repo.fill({"a": b"2", "x/1": b"2"})
+    repo.fill({"c": b"3", "y/1": b"3"})
+
+    def names(query: str) -> str:
+        listed = repo.get(f"/dir/main?{query}&page_size=3")
+        listed["entries"] += repo.get(f"/dir/main?{query}&page_size=3&page=2")["entries"]
+        return "".join(each["filename"] for each in listed["entries"])
+
+    assert names("sort_by=name") == names("sort_by=") == names("reverse=false") == "xyabc"
+    assert names("sort_by=name&reverse=true") == names("reverse=true") == "yxcba"
+    assert names("sort_by=date") == "xybac"
+    assert names("sort_by=Date&reverse=true") == "yxcab"
+    deep = repo.get("/dir/main?sort_by=date&depth=1")["entries"][1]
+    assert [each["filename"] for each in deep["children"]] == ["2", "1"]
+    assert "sort_by" in str(repo.get("/dir/main?sort_by=size", 400))
+
+
 def test_an_entry_has_the_fields_that_clients_know(repo: Api) -> None:
     commit = repo.fill({"d/t.txt": b"one\ntwo", "d/x.bin": b"\0\1"})
     file, folder = repo.get("/meta/main/d/t.txt")["entry"], repo.get("/meta/main/d")["entry"]

@@ -113,17 +113,8 @@ class _Connection(urllib3.connection.HTTPConnection):
         return super().getresponse()
 
 
-class _TlsConnection(urllib3.connection.HTTPSConnection):
-    response_class = _Response
-    sockets: Sockets
-
-    def connect(self) -> None:
-        super().connect()
-        self.sockets.add(self.sock)
-
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        _acknowledge_promptly(self.sock)
-        return super().getresponse()
+class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
+    pass
 
 
 class _Pool(urllib3.HTTPConnectionPool):
@@ -139,17 +130,8 @@ class _Pool(urllib3.HTTPConnectionPool):
         return made
 
 
-class _TlsPool(urllib3.HTTPSConnectionPool):
+class _TlsPool(_Pool, urllib3.HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
-
-    def __init__(self, *args: Any, sockets: Sockets, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._sockets = sockets
-
-    def _new_conn(self) -> Any:
-        made: Any = super()._new_conn()
-        made.sockets = self._sockets
-        return made
 
 
 class _Adapter(requests.adapters.HTTPAdapter):

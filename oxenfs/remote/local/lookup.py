@@ -7,10 +7,12 @@ directory is worked out once and kept: 8 bytes per entry.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import xxhash
 
@@ -61,13 +63,29 @@ def entries_to(remote: LocalRemote, commit: ObjectHash, path: bytes) -> Iterator
         yield entry
 
 
-def children_at(remote: LocalRemote, directory: ObjectHash) -> list[Entry]:
-    """Return all entries of a directory: directories first, then by name."""
+class Order(NamedTuple):
+    """How a directory is listed: directories first, always, then by this.
+
+    Attributes:
+        by_date: of the commit that last changed an entry; those of one commit stay by name.
+        reverse: the latest, or the last name, first.
+    """
+
+    by_date: bool = False
+    reverse: bool = False
+
+
+BY_NAME = Order()
+
+
+def children_at(remote: LocalRemote, directory: ObjectHash, order: Order = BY_NAME) -> list[Entry]:
+    """Return all entries of a directory in `order`."""
     found = []
     for bucket in children_of(remote.nodes.get(directory)):
         found += [_entry(child) for child in children_of(remote.nodes.get(bucket.hash))]
-    found.sort(key=lambda entry: (isinstance(entry, FilePayload), entry.name.encode()))
-    return found
+    names = [_sort_name(isinstance(each, DirectoryPayload), each.name.encode()) for each in found]
+    dates = _dates(remote, (each.last_commit for each in found)) if order.by_date else None
+    return [found[at] for at in _arranged(names, dates, order)]
 
 
 def files_below(
@@ -83,21 +101,26 @@ def files_below(
 
 
 class Pages:
-    """Pages of directories: directories first, then files, each by name. Safe in threads."""
+    """Pages of directories. Safe in threads."""
 
     def __init__(self) -> None:
         """Begin with nothing known."""
         self._lock = threading.Lock()
-        self._orders: OrderedDict[tuple[str, ObjectHash], array[int]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, ObjectHash, Order], array[int]] = OrderedDict()
         self._entries = 0
 
     def page(
-        self, remote: LocalRemote, directory: ObjectHash, start: int, stop: int
+        self,
+        remote: LocalRemote,
+        directory: ObjectHash,
+        start: int,
+        stop: int,
+        order: Order = BY_NAME,
     ) -> tuple[list[Entry], int]:
         """Return the entries from number `start` up to `stop`, and how many there are in all."""
-        order = self._order(remote, directory)
+        places = self._places(remote, directory, order)
         vnodes = [child.hash for child in children_of(remote.nodes.get(directory))]
-        wanted = order[start:stop]
+        wanted = places[start:stop]
         found: dict[int, Entry] = {}
         for number in sorted({place >> _VNODE_SHIFT for place in wanted}):
             vnode = remote.nodes.get(vnodes[number])
@@ -105,34 +128,66 @@ class Pages:
                 if place >> _VNODE_SHIFT == number:
                     row = place & (1 << _VNODE_SHIFT) - 1
                     found[place] = _entry(child_at(vnode, row))
-        return [found[place] for place in wanted], len(order)
+        return [found[place] for place in wanted], len(places)
 
-    def _order(self, remote: LocalRemote, directory: ObjectHash) -> array[int]:
-        key = (remote.key, directory)
+    def _places(self, remote: LocalRemote, directory: ObjectHash, order: Order) -> array[int]:
+        key = (remote.key, directory, order)
         with self._lock:
-            order = self._orders.get(key)
-            if order is not None:
-                self._orders.move_to_end(key)
-                return order
-        order = _sorted(remote, directory)
+            places = self._kept.get(key)
+            if places is not None:
+                self._kept.move_to_end(key)
+                return places
+        places = _sorted(remote, directory, order)
         with self._lock:
-            if key not in self._orders:
-                self._orders[key] = order
-                self._entries += len(order)
-            while self._entries > _KEPT_ENTRIES and len(self._orders) > 1:
-                self._entries -= len(self._orders.popitem(last=False)[1])
-        return order
+            if key not in self._kept:
+                self._kept[key] = places
+                self._entries += len(places)
+            while self._entries > _KEPT_ENTRIES and len(self._kept) > 1:
+                self._entries -= len(self._kept.popitem(last=False)[1])
+        return places
 
 
-def _sorted(remote: LocalRemote, directory: ObjectHash) -> array[int]:
-    """Return the places of all entries in their order: number of the vnode, and of its row."""
+def _sorted(remote: LocalRemote, directory: ObjectHash, order: Order) -> array[int]:
+    """Return the places of all entries in that order: number of the vnode, and of its row."""
     names: list[bytes] = []
+    commits: list[ObjectHash] = []
     places = array("Q")
     for number, bucket in enumerate(children_of(remote.nodes.get(directory))):
         for row, child in enumerate(children_of(remote.nodes.get(bucket.hash))):
-            names.append((b"0" if child.type == DIRECTORY else b"1") + name_of(child.payload))
+            names.append(_sort_name(child.type == DIRECTORY, name_of(child.payload)))
             places.append(number << _VNODE_SHIFT | row)
-    return array("Q", (places[at] for at in sorted(range(len(names)), key=names.__getitem__)))
+            if order.by_date:
+                commits.append(_entry(child).last_commit)
+    dates = _dates(remote, commits) if order.by_date else None
+    return array("Q", (places[at] for at in _arranged(names, dates, order)))
+
+
+def _sort_name(is_directory: bool, name: bytes) -> bytes:
+    return (b"0" if is_directory else b"1") + name
+
+
+def _dates(remote: LocalRemote, commits: Iterable[ObjectHash]) -> list[int]:
+    known: dict[ObjectHash, int] = {}
+    found = []
+    for commit in commits:
+        if commit not in known:
+            # A commit that a shallow copy lacks: its entries are the oldest.
+            with contextlib.suppress(NotFound):
+                known[commit] = remote.commit(commit).timestamp_ns
+        found.append(known.setdefault(commit, 0))
+    return found
+
+
+def _arranged(names: Sequence[bytes], dates: Sequence[int] | None, order: Order) -> list[int]:
+    """Return the numbers of rows in that order; `names` begin with the digit of their kind."""
+    arranged = sorted(range(len(names)), key=names.__getitem__)
+    if dates is not None:
+        arranged.sort(key=dates.__getitem__, reverse=order.reverse)
+    elif order.reverse:
+        arranged.reverse()
+    if order != BY_NAME:
+        arranged.sort(key=lambda at: names[at][:1])
+    return arranged
 
 
 def _child(remote: LocalRemote, directory: ObjectHash, path: bytes, name: bytes) -> Child | None:

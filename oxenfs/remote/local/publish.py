@@ -30,7 +30,7 @@ from oxenfs.model import (
     Put,
 )
 from oxenfs.remote.base import RawNode
-from oxenfs.remote.changes import checked, refuse_conflicts
+from oxenfs.remote.changes import check_branch_name, checked, refuse_conflicts
 from oxenfs.remote.describe import combined_hash, describe
 from oxenfs.remote.local.blobs import BlobWriter
 from oxenfs.remote.local.conflicts import conflicts
@@ -39,7 +39,6 @@ from oxenfs.remote.local.merkle import TreeBuilder
 from oxenfs.remote.local.nodes import Nodes, NodeWriter
 from oxenfs.remote.local.refs import (
     Refs,
-    check_branch_name,
     has_commit,
     move_branch,
     put_commit,

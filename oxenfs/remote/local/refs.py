@@ -14,7 +14,6 @@ from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.kv import Environment, Transaction
 from oxenfs.model import Branch, Commit, ObjectHash, hash_text
 from oxenfs.remote.changes import BRANCH_BYTES_MAX
-from oxenfs.remote.changes import check_branch_name as check_branch_name
 from oxenfs.remote.local.nodes import Nodes
 from oxenfs.remote.wire import decode_node, little
 

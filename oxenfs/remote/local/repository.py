@@ -10,11 +10,12 @@ from oxenfs.kv import Environment
 from oxenfs.model import CHUNK_BYTES, Author, Branch, Change, Commit, Digest, ObjectHash, Published
 from oxenfs.model import hash_text as text
 from oxenfs.remote.base import BlobLocation, BlobPlace, DirectoryNodes, RawNode, TreePlace
+from oxenfs.remote.changes import check_branch_name
 from oxenfs.remote.local.blobs import Blobs, read_at
 from oxenfs.remote.local.layout import Layout, finish, make_layout, read_layout
 from oxenfs.remote.local.nodes import Nodes
 from oxenfs.remote.local.publish import Publisher
-from oxenfs.remote.local.refs import Refs, check_branch_name, move_branch
+from oxenfs.remote.local.refs import Refs, move_branch
 from oxenfs.remote.verify import check_chunks, chunk_range
 from oxenfs.remote.wire import COMMIT, DIRECTORY, children_of
 
