@@ -79,9 +79,14 @@ def command(*args: str | Path) -> list[str]:
     return [sys.executable, "-m", "oxenfs_cli", *map(str, args)]
 
 
-def _call(work: Work, *args: str | Path) -> subprocess.CompletedProcess[str]:
+def _call(
+    work: Work, *args: str | Path, program: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    words = command(*args)
+    if program is not None:
+        words[1:3] = [str(program)]
     return subprocess.run(
-        command(*args),
+        words,
         env=environment(work),
         capture_output=True,
         text=True,
@@ -90,9 +95,15 @@ def _call(work: Work, *args: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def oxenfs(work: Work, *args: str | Path) -> str:
-    """Run `oxenfs` to its end and return what it printed; its stderr is shown if it fails."""
-    done = _call(work, *args)
+def oxenfs(work: Work, *args: str | Path, program: Path | None = None) -> str:
+    """Run `oxenfs` to its end and return what it printed; its stderr is shown if it fails.
+
+    Args:
+        work: the folders of the run.
+        args: of the command line.
+        program: a script to run in its place.
+    """
+    done = _call(work, *args, program=program)
     if done.returncode:
         sys.exit(f"oxenfs {' '.join(map(str, args))}: exit {done.returncode}\n{done.stderr}")
     return done.stdout
@@ -121,15 +132,20 @@ def repository_folder(address: str) -> Path:
 
 @contextmanager
 def mounted(
-    work: Work, address: str, cache: Path | None = None, options: Sequence[str] = ()
+    work: Work,
+    address: str,
+    cache: Path | None = None,
+    options: Sequence[str] = (),
+    program: Path | None = None,
 ) -> Iterator[Mount]:
-    """Mount with `oxenfs`; without `cache`, its cache folder is new and empty."""
+    """Mount with `oxenfs`, or `program`; without `cache`, its cache folder is new and empty."""
     folder = work.new_folder("mount")
     cache = cache or work.new_folder("cache")
     mount = Mount(folder, lambda: daemon_of(work, folder))
     try:
         with uninterrupted():
-            oxenfs(work, "mount", address, folder, "--cache-dir", cache, *options)
+            words = ("mount", address, folder, "--cache-dir", cache, *options)
+            oxenfs(work, *words, program=program)
         yield mount
     finally:
         with uninterrupted():

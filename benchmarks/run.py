@@ -33,6 +33,8 @@ COMMANDS = {
     "remote_large": ["remote_large.py"],
     "remote_small": ["remote_small.py"],
     "remote_random": ["remote_random.py"],
+    "remote_memory": ["remote_memory.py"],
+    "checking": ["checking.py"],
     "moving": ["moving.py"],
     "overlay_writing": ["overlay_writing.py"],
     "overlay_reading": ["overlay_reading.py"],

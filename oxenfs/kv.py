@@ -182,6 +182,17 @@ class Transaction:
         """Return whether there is a value, without looking at it."""
         return self._txn.get(key, db=self._tables[table]) is not None
 
+    def has_many(self, table: str, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of `keys` that have a value; one call of LMDB for all of them."""
+        with self._txn.cursor(db=self._tables[table]) as cursor:
+            return {bytes(key) for key, _ in cursor.getmulti(keys)}
+
+    def put_many(self, table: str, items: Sequence[tuple[bytes, bytes]]) -> None:
+        """Set many values; one call of LMDB for all of them, and one wait for the interpreter."""
+        sealed = [(key, value + _seal(key, value)) for key, value in items]
+        with self._txn.cursor(db=self._tables[table]) as cursor:
+            cursor.putmulti(sealed)
+
     def put(self, table: str, key: bytes, value: bytes) -> None:
         """Set the value."""
         seal = _seal(key, value)

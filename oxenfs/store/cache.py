@@ -250,6 +250,18 @@ class Cache:
             self._trouble(exc)
             return False
 
+    def has_many(self, table: str, keys: Sequence[bytes]) -> list[bool]:
+        """Return of each object whether it is here, without looking at it."""
+        if not keys:
+            return []
+        try:
+            with self.env.read() as txn:
+                found = txn.has_many(table, keys)
+            return [key in found for key in keys]
+        except OxenfsError as exc:
+            self._trouble(exc)
+            return [False] * len(keys)
+
     def discard(self, table: str, key: bytes, row: Row, why: str) -> None:
         """Drop a damaged object, if it is still the one that `row` says."""
         try:
@@ -381,8 +393,7 @@ class Cache:
     def _put_many(self, objects: Sequence[Object]) -> bool:
         if self._closed or self._broken:
             return False
-        with self.env.read() as txn:
-            new = [each for each in objects if not txn.has(each.table, each.key)]
+        new = self._unknown(objects)
         if not new:
             return True
         size = sum(rounded(len(each.data)) for each in new)
@@ -393,21 +404,33 @@ class Cache:
         # Behind it even if the write fails: an offset is written once.
         self._at += size
         write_at(self._writer_fd, [each.data for each in new], start)
-        late = False
+        added = []
+        at = start
+        for each in new:
+            added.append(
+                (each.table, each.key, Extent(self._writer, at, len(each.data)), each.digest)
+            )
+            at += rounded(len(each.data))
         with self.env.write() as txn:
-            at = start
-            for each in new:
-                extent = Extent(self._writer, at, len(each.data))
-                at += rounded(len(each.data))
-                if not rows.put(txn, each.table, each.key, extent, each.digest):
-                    # Another process was faster.
-                    rows.doom(txn, extent)
-                    late = True
+            # What another process was faster with.
+            late = rows.put_new(txn, added)
+            for extent in late:
+                rows.doom(txn, extent)
         for each in new:
             self.ages.touch(each.key)
         if late:
             self.give_back()
         return True
+
+    def _unknown(self, objects: Sequence[Object]) -> list[Object]:
+        """Return those of `objects` that are not here, each once."""
+        wanted = {(each.table, each.key): each for each in objects}
+        with self.env.read() as txn:
+            for table in {each.table for each in objects}:
+                keys = [key for kind, key in wanted if kind == table]
+                for key in txn.has_many(table, keys):
+                    del wanted[table, key]
+        return list(wanted.values())
 
     def _make_room(self, size: int) -> bool:
         """Have a segment with `size` granted bytes; return False if that is over the limit."""

@@ -20,7 +20,7 @@ given back: whenever a process is killed, no more than what is charged is on the
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from oxenfs.kv import Transaction
@@ -146,15 +146,30 @@ def writers(txn: Transaction) -> dict[int, int]:
     }
 
 
-def put(txn: Transaction, table: str, key: bytes, extent: Extent, digest: bytes) -> bool:
-    """Add an object; return False, and change nothing, if it is here already."""
-    if txn.has(table, key):
-        return False
-    txn.put(table, key, pack_row(extent, digest))
-    txn.put("where", _WHERE.pack(extent.segment, extent.offset), _lying(extent, table, key))
-    if table == CHUNKS:
-        _count(txn, key, 1)
-    return True
+def put_new(txn: Transaction, added: Sequence[tuple[str, bytes, Extent, bytes]]) -> list[Extent]:
+    """Add objects (table, key, extent, digest); return the extents of those that are here already.
+
+    In a few calls of LMDB, each of which may cost a turn at the interpreter's lock.
+    """
+    late: list[Extent] = []
+    where: list[tuple[bytes, bytes]] = []
+    for table in (SMALL, CHUNKS, DERIVED):
+        wanted = {key: (extent, digest) for kind, key, extent, digest in added if kind == table}
+        if not wanted:
+            continue
+        here = txn.has_many(table, list(wanted))
+        items = []
+        for key, (extent, digest) in wanted.items():
+            if key in here:
+                late.append(extent)
+                continue
+            items.append((key, pack_row(extent, digest)))
+            where.append((_WHERE.pack(extent.segment, extent.offset), _lying(extent, table, key)))
+            if table == CHUNKS:
+                _count(txn, key, 1)
+        txn.put_many(table, items)
+    txn.put_many("where", where)
+    return late
 
 
 def drop(txn: Transaction, table: str, key: bytes, extent: Extent) -> bool:

@@ -74,6 +74,10 @@ class Recent:
             self._kept.move_to_end(key)
         return data
 
+    def peek(self, key: Hashable) -> Data | None:
+        """Return bytes, without noting that they were used: safe without a lock."""
+        return self._kept.get(key)
+
     def __contains__(self, key: Hashable) -> bool:
         return key in self._kept
 

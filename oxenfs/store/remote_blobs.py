@@ -119,16 +119,27 @@ class RemoteBlobs:
         """Return the key of a small blob in the cache."""
         return Cache.small_key(self._host, blob)
 
-    async def small(self, blob: ObjectHash, size: int) -> memoryview:
+    async def small(
+        self, blob: ObjectHash, size: int, sibling: Sibling | None = None
+    ) -> memoryview:
         """Return a small blob; it may lie in a buffer that the next read reuses.
+
+        Args:
+            blob: the hash.
+            size: what the tree says it has.
+            sibling: given with the first read of a file: others of its folder come with it.
 
         Raises:
             IntegrityError: the remote does not have it, or has other bytes.
             RemoteUnavailable: it did not come in time.
         """
         started_s = time.monotonic()
+        ahead = [] if sibling is None else self._ahead_of(sibling)
         for _ in range(_TURNS):
             found = self._small_now(blob, size)
+            if found is not None and ahead:
+                self._transfers().small_ahead(ahead)
+                ahead = []
             if isinstance(found, memoryview):
                 self.counters.hits += 1
                 return found
@@ -140,7 +151,7 @@ class RemoteBlobs:
                 self.counters.hits += 1
                 return memoryview(data)
         self.counters.misses += 1
-        flight = self._transfers().small(blob, size)
+        flight = self._transfers().small(blob, size, ahead)
         return memoryview(await self._arrival(flight, started_s))
 
     async def fetch_small(self, blobs: Sequence[tuple[ObjectHash, int]]) -> int:
@@ -157,17 +168,37 @@ class RemoteBlobs:
         await self._kept([(blob, size, WHOLE) for blob, size in blobs])
         return size
 
-    def ahead(self, sibling: Sibling) -> None:
-        """Note the first read of a small file, and let others of its folder come."""
-        if self.transfers is not None and not self._breaker.is_open:
-            self._siblings.read(sibling, functools.partial(self._ahead, sibling))
+    def _ahead_of(self, sibling: Sibling) -> list[tuple[ObjectHash, int]]:
+        """Note the first read of a small file; return others of its folder that are to come."""
+        transfers = self.transfers
+        if transfers is None or self._breaker.is_open:
+            return []
+        found: list[tuple[ObjectHash, int]] = []
+        room = transfers.room_ahead()
+        listing = sibling.listing
 
-    def _ahead(self, sibling: Sibling, row: int) -> bool:
+        def ahead(rows: list[int]) -> int:
+            nonlocal room
+            missing = self._missing([(listing.hash(row), listing.sizes[row]) for row in rows])
+            before = len(found)
+            for blob, size in missing:
+                if size <= room:
+                    room -= size
+                    found.append((blob, size))
+            return len(found) - before
+
+        self._siblings.read(sibling, ahead)
+        return found
+
+    def _missing(self, blobs: list[tuple[ObjectHash, int]]) -> list[tuple[ObjectHash, int]]:
+        """Return which small blobs are neither kept nor on their way."""
         assert self.transfers is not None
-        blob, size = sibling.listing.hash(row), sibling.listing.sizes[row]
-        if self.transfers.room_ahead() < size or self.has_small(blob, size):
-            return False
-        return isinstance(self.transfers.small(blob, size, ahead=True), Flight)
+        transfers = self.transfers
+        wanted = [(blob, size) for blob, size in blobs if not transfers.has(blob, size)]
+        if self.cache is None:
+            return wanted
+        here = self.cache.has_many(SMALL, [self.small_key(blob) for blob, _ in wanted])
+        return [each for each, known in zip(wanted, here, strict=True) if not known]
 
     def has_small(self, blob: ObjectHash, size: int) -> bool:
         """Return whether a small blob is kept, in memory or on disk."""
@@ -178,8 +209,8 @@ class RemoteBlobs:
     def _small_now(self, blob: ObjectHash, size: int) -> memoryview | Row | None:
         """Return a small blob; its row, if the disk must be waited for; None if it is not here."""
         if self.transfers is not None:
-            with self.transfers.lock:
-                data = self.transfers.recent.get((blob, size, WHOLE))
+            # A small file is read once; the kernel keeps it then.
+            data = self.transfers.recent.peek((blob, size, WHOLE))
             if data is not None:
                 return memoryview(data)
         held = self.buffers.holding((blob, size), 0, size)
@@ -492,10 +523,9 @@ class SmallReader:
         end = min(offset + size, self._size)
         if offset >= end:
             return memoryview(b"")
-        if self._sibling is not None:
-            sibling, self._sibling = self._sibling, None
-            self._blobs.ahead(sibling())
-        view = (await self._blobs.small(self._blob, self._size))[offset:end]
+        sibling, self._sibling = self._sibling, None
+        first = None if sibling is None else sibling()
+        view = (await self._blobs.small(self._blob, self._size, first))[offset:end]
         self._blobs.counters.bytes_served += len(view)
         return view
 

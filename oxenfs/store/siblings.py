@@ -31,8 +31,8 @@ _RUN_BYTES_MAX = 8 << 20
 _LISTING_BYTES = 32 << 20
 _FOLDERS = 4096
 
-Ahead = Callable[[int], bool]
-"""Asks for the file in a row; returns whether it has to be fetched (it was not there)."""
+Ahead = Callable[[list[int]], int]
+"""Asks for the files in some rows; returns how many have to be fetched (were not there)."""
 
 
 class Sibling(NamedTuple):
@@ -109,12 +109,15 @@ class Siblings:
         left_bytes = _RUN_BYTES_MAX
         sizes = folder.listing.sizes
         end = min(row + 1 + files, folder.listing.count)
+        rows = []
         at = folder.known.find(0, row + 1, end)
         while at >= 0 and left_bytes > 0:
             folder.mark(at)
-            ahead(at)
+            rows.append(at)
             left_bytes -= sizes[at]
             at = folder.known.find(0, at + 1, end)
+        if rows:
+            ahead(rows)
 
     def _ahead_around(self, folder: _Folder, row: int, ahead: Ahead) -> None:
         part = folder.reads / folder.listing.count
@@ -125,17 +128,12 @@ class Siblings:
         budget = folder.reads * grade * self.factor
         if folder.left_bytes <= _REST_BYTES and folder.reads >= _READS_MIN:
             budget = folder.spent + folder.listing.count
-        known = folder.known
-        above, below = row, row
         while folder.spent < budget:
-            above = known.find(0, above) if above >= 0 else -1
-            below = known.rfind(0, 0, below + 1) if below >= 0 else -1
-            if above < 0 and below < 0:
+            rows = _nearest(folder, row, budget - folder.spent)
+            if not rows:
                 return
-            nearest = above if below < 0 or 0 <= above - row <= row - below else below
-            folder.mark(nearest)
             # What is in the cache costs nothing.
-            folder.spent += ahead(nearest)
+            folder.spent += ahead(rows)
 
     def _folder(self, key: Hashable, listing: Listing) -> _Folder:
         folder = self._folders.get(key)
@@ -150,3 +148,19 @@ class Siblings:
             _, old = self._folders.popitem(last=False)
             self._listing_bytes -= old.listing.bytes
         return folder
+
+
+def _nearest(folder: _Folder, row: int, count: int) -> list[int]:
+    """Return up to `count` rows near `row` that nobody asked for, and mark them."""
+    known = folder.known
+    rows: list[int] = []
+    above, below = row, row
+    while len(rows) < count:
+        above = known.find(0, above) if above >= 0 else -1
+        below = known.rfind(0, 0, below + 1) if below >= 0 else -1
+        if above < 0 and below < 0:
+            break
+        nearest = above if below < 0 or 0 <= above - row <= row - below else below
+        folder.mark(nearest)
+        rows.append(nearest)
+    return rows

@@ -24,6 +24,7 @@ from oxenfs.errors import (
     NotFound,
     OxenfsError,
     RemoteUnavailable,
+    StaleRevision,
 )
 from oxenfs.model import CHUNK_BYTES, ObjectHash, hash_text
 from oxenfs.remote.base import BlobPlace, BlobsMissing, BlobSource
@@ -40,8 +41,9 @@ BATCH_FILES = 200
 AHEAD_BYTES_MAX = 64 << 20
 """Bytes read ahead that may be under way or queued, of all files together."""
 
-_AHEAD_WORKERS = 6
-_RECENT_BYTES = 32 << 20
+_AHEAD_WORKERS = 4
+_AHEAD_FILES_MIN = 64
+_RECENT_BYTES = 48 << 20
 _IDLE_S = 10.0
 _CLOSE_S = 5.0
 _FIRST_WAIT_S = 0.2
@@ -91,6 +93,7 @@ class Transfers:
         self._ahead_bytes = 0
         self._batches = self._ranges = self._chores_running = 0
         self._idle = 0
+        self._is_coming = False
         self._keeping: set[FlightKey] = set()
         self._workers: set[threading.Thread] = set()
         self._denied: dict[FlightKey, tuple[Exception | None, float]] = {}
@@ -105,29 +108,46 @@ class Transfers:
         return len(self._flights)
 
     def small(
-        self, blob: ObjectHash, size: int, *, ahead: bool = False, again: bool = False
+        self,
+        blob: ObjectHash,
+        size: int,
+        ahead: Sequence[tuple[ObjectHash, int]] = (),
+        *,
+        again: bool = False,
     ) -> Flight | Data:
         """Return a small blob, if it came just now, or its flight.
 
         Args:
             blob: the hash.
             size: what the tree says it has.
-            ahead: nobody waits for it.
+            ahead: others, to come with it if there is room.
             again: fetch it even if it is in memory.
         """
         key = (blob, size, WHOLE)
         with self.lock:
             if again:
                 self.recent.drop(key)
-            found = self._known(key, ahead)
-            if found is not None:
-                return found
-            flight = self._new(key, None, ahead)
-            if flight.is_over:
-                return flight
-            (self._small_ahead if ahead else self._small).append(flight)
-            self._wake()
-        return flight
+            found = self._known(key, ahead=False)
+            # Before somebody is woken: all of it is to go out in one request.
+            self._queue_ahead(ahead)
+            if found is None:
+                found = self._new(key, None, ahead=False)
+                if not found.is_over:
+                    self._small.append(found)
+                    self._wake_one()
+        return found
+
+    def small_ahead(self, blobs: Sequence[tuple[ObjectHash, int]]) -> None:
+        """Let small blobs come that nobody waits for yet."""
+        with self.lock:
+            self._queue_ahead(blobs)
+            if blobs and self._may_batch_ahead():
+                self._wake_one()
+
+    def has(self, blob: ObjectHash, size: int) -> bool:
+        """Return whether a small blob came just now, or is about to."""
+        key = (blob, size, WHOLE)
+        return key in self.recent or key in self._flights
 
     def chunks(
         self,
@@ -252,6 +272,20 @@ class Transfers:
                     break
         self._wake()
 
+    def _queue_ahead(self, blobs: Sequence[tuple[ObjectHash, int]]) -> None:
+        for blob, size in blobs:
+            key = (blob, size, WHOLE)
+            if self._known(key, ahead=True) is None:
+                flight = self._new(key, None, ahead=True)
+                if not flight.is_over:
+                    self._small_ahead.append(flight)
+
+    def _may_batch_ahead(self) -> bool:
+        # A few of them wait for company: whatever batch goes out next has room for them.
+        return self._batches < _AHEAD_WORKERS and (
+            not self._batches or len(self._small_ahead) >= _AHEAD_FILES_MIN
+        )
+
     def _new(self, key: FlightKey, place: BlobPlace | None, ahead: bool) -> Flight:
         flight = Flight(key, place, time.monotonic() + self._timeout_s, asked=not ahead)
         if self._closed:
@@ -283,6 +317,12 @@ class Transfers:
             self._workers.add(worker)
             worker.start()
 
+    def _wake_one(self) -> None:
+        """Wake a worker for small blobs, unless one is on its way that will take them as well."""
+        if not self._is_coming:
+            self._is_coming = True
+            self._wake()
+
     def _next(self) -> tuple[str, Job] | None:
         """Return the next job and its kind; None if there is none now."""
         if self._breaker.is_open and (self._small or self._parts) and not self._breaker.may_ask():
@@ -296,7 +336,7 @@ class Transfers:
             return None
         if self._parts_ahead and self._ranges < _AHEAD_WORKERS:
             return "range", self._range_job(self._parts_ahead.popleft())
-        if self._small_ahead and self._batches < _AHEAD_WORKERS:
+        if self._small_ahead and self._may_batch_ahead():
             return "batch", self._batch_job(self._take_small())
         if self._chores and not self._chores_running:
             return "chore", self._chores.popleft()
@@ -372,8 +412,11 @@ class Transfers:
             with self.lock:
                 job = None
                 while not self._closed:
+                    self._is_coming = False
                     job = self._next()
                     if job is not None:
+                        if self._small or self._parts:
+                            self._wake()
                         break
                     self._idle += 1
                     woken = self._more.wait(_IDLE_S)
@@ -588,8 +631,10 @@ def _runs(flights: list[Flight]) -> Iterator[list[Flight]]:
         yield run
 
 
-def _lost(exc: Exception) -> IntegrityError:
-    return IntegrityError(f"the remote does not have these bytes any more: {exc}")
+def _lost(exc: Exception) -> StaleRevision:
+    return StaleRevision(
+        f"the remote does not have these bytes any more (was the commit pruned?): {exc}"
+    )
 
 
 def _wrong_size(blob: ObjectHash, size: int, wanted: int) -> IntegrityError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from oxenfs.errors import NotFound, RemoteUnavailable
+from oxenfs.errors import IntegrityError, NotFound, RemoteUnavailable
 from oxenfs.model import Commit, Kind, ObjectHash, hash_text
 from oxenfs.remote.base import BlobPlace, TreePlace
 from oxenfs.store.columns import Listing
@@ -56,17 +56,34 @@ class Tree:
 class CommitDirectory(Directory):
     """A directory of a commit."""
 
-    __slots__ = ("_id", "_last_commit", "_mtime_ns", "_path", "_tree")
+    __slots__ = ("_above", "_id", "_last_commit", "_mtime_ns", "_path", "_tree")
 
     def __init__(
-        self, tree: Tree, path: bytes, id: ObjectHash, mtime_ns: int, last_commit: ObjectHash
+        self,
+        tree: Tree,
+        path: bytes,
+        id: ObjectHash,
+        mtime_ns: int,
+        last_commit: ObjectHash,
+        above: CommitDirectory | None = None,
     ) -> None:
-        """Stand for the directory with node id `id`, which is at `path` in the commit."""
+        """Stand for the directory with node id `id`, which is at `path` in the commit, in `above`.
+
+        Raises:
+            IntegrityError: the directory is said to be within itself.
+        """
         self._tree = tree
+        self._above = above
         self._path = path
         self._id = id
         self._mtime_ns = mtime_ns
         self._last_commit = last_commit
+        folder = above
+        while folder is not None:
+            # An id is a hash of what is below: only a lie has no end.
+            if folder._id == id:
+                raise IntegrityError(f"the folder {path!r} of the commit contains itself")
+            folder = folder._above
 
     @property
     def key(self) -> Hashable:
@@ -97,7 +114,7 @@ class CommitDirectory(Directory):
         return await self._tree.metadata.listing(self._id, place)
 
     def child(self, listing: Listing, index: int) -> Node:
-        """Return the node in row `index`."""
+        """Return the node in row `index`; raise `IntegrityError` for a folder within itself."""
         if listing.is_directory(index):
             name = listing.name(index)
             return CommitDirectory(
@@ -106,6 +123,7 @@ class CommitDirectory(Directory):
                 listing.hash(index),
                 listing.mtimes[index],
                 listing.last_commit(index),
+                self,
             )
         return CommitFile(self._tree, self, listing, index)
 

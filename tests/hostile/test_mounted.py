@@ -111,13 +111,16 @@ def test_a_mount_shows_what_can_be_shown_and_reads_it(mount: Mounted) -> None:
     assert os.statvfs(top).f_blocks >= 0
 
 
-def test_a_folder_in_itself_ends_where_paths_end(mount: Mounted) -> None:
-    deep = mount.dir / "/".join(["again"] * 50)
-    assert GOOD in {os.fsencode(path.name) for path in deep.iterdir()}
-    done = subprocess.run(
-        ["find", str(mount.dir), "-maxdepth", "4"], capture_output=True, check=False
-    )
-    assert len(done.stdout.split(b"/good.txt\n")) == 5
+def test_a_folder_in_itself_is_an_error_and_has_no_end(mount: Mounted) -> None:
+    again = mount.dir / "again"
+    with pytest.raises(OSError, match="Input/output"):
+        list(again.iterdir())
+    done = subprocess.run(["find", str(mount.dir)], capture_output=True, check=False)
+    assert len(done.stdout.split(b"/good.txt\n")) == 2
+    asked = mount.popen("-m", "oxenfs_cli", "prefetch", str(mount.dir))
+    said, _ = asked.communicate(timeout=60)
+    assert asked.returncode == 1
+    assert "contains itself" in said
 
 
 def test_files_that_lie_about_their_size_are_errors(mount: Mounted) -> None:

@@ -35,10 +35,10 @@ class Reading:
         self.waited += (folder, row) not in self.fetched
         self.fetched.add((folder, row))
 
-        def ahead(other: int) -> bool:
-            new = (folder, other) not in self.fetched
-            self.fetched.add((folder, other))
-            return new
+        def ahead(others: list[int]) -> int:
+            new = {(folder, other) for other in others} - self.fetched
+            self.fetched |= new
+            return len(new)
 
         self.siblings.read(Sibling(folder, listing, row), ahead)
 
@@ -91,9 +91,9 @@ def test_large_files_and_folders_are_left_out() -> None:
     asked: list[int] = []
     siblings = Siblings()
 
-    def ahead(row: int) -> bool:
-        asked.append(row)
-        return True
+    def ahead(rows: list[int]) -> int:
+        asked.extend(rows)
+        return len(rows)
 
     for row in (2, 6, 10, 14):
         siblings.read(Sibling(0, listing, row), ahead)

@@ -13,15 +13,19 @@ from pathlib import Path
 import pytest
 
 from oxenfs.store import cache_rows
-from oxenfs.store.cache import DAMAGED, Cache
+from oxenfs.store.cache import DAMAGED, Cache, Object
 from oxenfs.store.cache_open import open_cache
+from oxenfs.store.cache_rows import SMALL
 from oxenfs.store.segments import Extent
 from oxenfs.store.upkeep import collect, verify
 
-from .caching import MIB, chunk, held, on_disk, smalls
+from .caching import HOST, MIB, chunk, held, on_disk, smalls
 
 TESTS = Path(__file__).resolve().parents[1]
 LIMIT = 12 * MIB
+# 1,000 in the long run.
+DAMAGES = int(os.environ.get("OXENFS_TEST_DAMAGES", "301"))
+KNOWN = 1_000_000
 
 
 @pytest.fixture
@@ -56,8 +60,7 @@ def test_killed_anywhere_it_opens_at_once_and_keeps_its_limit(folder: Path) -> N
             said = user.kill()
             assert "Error" not in said, said
         # As it was left: what is charged is on the disk, and not more.
-        data = folder / "blobs" / "data"
-        assert on_disk(data) <= LIMIT + MIB
+        check_limit(folder)
         started = time.monotonic()
         cache = open_cache(folder)
         assert time.monotonic() - started < 3 * 2.0
@@ -70,6 +73,18 @@ def test_killed_anywhere_it_opens_at_once_and_keeps_its_limit(folder: Path) -> N
         cache.close()
 
 
+def check_limit(folder: Path) -> None:
+    """Assert that the segments are within the limit, and nearly so with the blocks of folders."""
+    data = folder / "blobs" / "data"
+    assert segments_on_disk(data) <= LIMIT
+    assert on_disk(data) <= LIMIT + MIB
+
+
+def segments_on_disk(data: Path) -> int:
+    """Return the bytes that the segments in a folder take up."""
+    return sum(path.stat().st_blocks * 512 for path in data.rglob("*.seg"))
+
+
 def _charged(cache: Cache) -> int:
     with cache.env.read() as txn:
         return cache_rows.number(txn, cache_rows.USED)
@@ -77,9 +92,8 @@ def _charged(cache: Cache) -> int:
 
 def on_disk_of(cache: Cache) -> int:
     """Return what the segments take up and what was granted but not written yet."""
-    files = list((cache.folder / "data").rglob("*.seg"))
     unwritten = cache._end - cache._at
-    return sum(path.stat().st_blocks * 512 for path in files) + unwritten
+    return segments_on_disk(cache.folder / "data") + unwritten
 
 
 def test_two_processes_use_one_folder(folder: Path) -> None:
@@ -98,22 +112,36 @@ def test_two_processes_use_one_folder(folder: Path) -> None:
             turns += 1
         assert turns > 20
         assert user.process.poll() is None
-        assert on_disk(folder / "blobs" / "data") <= LIMIT + MIB
+        check_limit(folder)
     finally:
         said = user.kill()
         assert "Error" not in said, said
         cache.close()
 
 
-def flip(path: Path, rng: random.Random) -> None:
+def flip(path: Path, rng: random.Random, start: int = 0, length: int | None = None) -> bool:
+    """Flip a bit of a file, or of a range of it; return whether there was one."""
     size = path.stat().st_size
-    if not size:
-        return
+    stop = size if length is None else min(start + length, size)
+    if start >= stop:
+        return False
     with path.open("r+b") as file:
-        file.seek(rng.randrange(size))
+        file.seek(rng.randrange(start, stop))
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ (1 << rng.randrange(8))]))
+    return True
+
+
+def flip_live(cache: Cache, objects: list[Object], rng: random.Random) -> bool:
+    """Flip a bit of an object that is here: where the index says it lies."""
+    each = rng.choice(objects)
+    row = cache.find(each.table, each.key)
+    if row is None:
+        return False
+    _, offset, length = row.extent
+    path = cache.segments._path(row.extent.segment)
+    return path.exists() and flip(path, rng, offset, length)
 
 
 def test_damaged_bytes_are_never_served(folder: Path) -> None:
@@ -121,8 +149,8 @@ def test_damaged_bytes_are_never_served(folder: Path) -> None:
     objects = [*smalls(150, 9000), *[chunk(1, number) for number in range(20)]]
     cache = open_cache(folder, 64 * MIB)
     cache.put_many(objects)
-    gone = 0
-    for _ in range(300):
+    gone = flipped = 0
+    for _ in range(DAMAGES):
         segments = sorted((folder / "blobs" / "data").rglob("*.seg"))
         if not segments:
             gone += sum(not held(cache, each) for each in objects)
@@ -131,18 +159,22 @@ def test_damaged_bytes_are_never_served(folder: Path) -> None:
         path = rng.choice(segments)
         kind = rng.randrange(10)
         if kind < 8:
-            flip(path, rng)
+            flipped += flip_live(cache, objects, rng)
         elif kind < 9:
             os.truncate(path, rng.randrange(path.stat().st_size + 1))
         else:
             path.unlink()
+            # Whoever has it open could go on reading it, and the test would damage nothing.
+            cache.segments.forget(int(path.stem, 16))
         for each in rng.sample(objects, 40):
             if not held(cache, each):
                 gone += 1
                 assert cache.put_many([each])
                 assert held(cache, each)
-    assert gone > 30
-    assert cache.healed > 20
+    gone += sum(not held(cache, each) for each in objects)
+    assert flipped > DAMAGES / 2
+    assert gone > max(100, DAMAGES / 3)
+    assert cache.healed > DAMAGES / 3
     cache.close()
 
 
@@ -178,16 +210,18 @@ def test_a_damaged_index_is_used_with_care_or_set_aside(folder: Path) -> None:
 def test_a_start_after_a_kill_walks_nothing(folder: Path) -> None:
     cache = open_cache(folder, 64 * MIB)
     with cache.env.write() as txn:
-        for number in range(200_000):
-            key = Cache.small_key(b"h" * 16, number)
-            extent = Extent(7, number * 4096, 10)
-            cache_rows.put(txn, "small", key, extent, b"")
+        for first in range(0, KNOWN, 10_000):
+            added = [
+                (SMALL, Cache.small_key(HOST, number), Extent(7, number * 4096, 4096), b"")
+                for number in range(first, first + 10_000)
+            ]
+            assert not cache_rows.put_new(txn, added)
     cache.close()
     (folder / "blobs" / "users" / "dead").touch()
     started = time.monotonic()
     again = open_cache(folder)
     assert time.monotonic() - started < 3 * 2.0
-    assert again.totals().blobs == 200_000
+    assert again.totals().blobs == KNOWN
     again.close()
 
 

@@ -18,6 +18,7 @@ from oxenfs.errors import (
     AccessDenied,
     Busy,
     Conflict,
+    IntegrityError,
     NotFound,
     OxenfsError,
     RemoteRefused,
@@ -73,6 +74,9 @@ def bad_status(
         return AccessDenied(f"{text}; {what}: oxen config --auth {host} TOKEN")
     if status == 404:
         missing = _missing(value or {})
+        if _type(value or {}) == "resource_damaged":
+            # Our server's word for bytes that it has, and that are not right.
+            return IntegrityError(text)
         return BlobsMissing(text, missing) if missing else NotFound(text)
     if status == 409:
         return Conflict(text)
@@ -144,6 +148,11 @@ def _missing(value: Mapping[str, Any]) -> frozenset[ObjectHash]:
     return frozenset(
         ObjectHash(int(each, 16)) for each in hashes if isinstance(each, str) and _HASH.match(each)
     )
+
+
+def _type(value: Mapping[str, Any]) -> object:
+    error = value.get("error")
+    return error.get("type") if isinstance(error, dict) else None
 
 
 def _page_title(raw: bytes) -> str:
