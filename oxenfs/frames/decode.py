@@ -8,7 +8,7 @@ It never gives a neighbour. After a frame it stays where it is, so reading on de
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import TYPE_CHECKING
 
 from oxenfs.frames.container import PIXELS_MAX, TROUBLE, BadVideo, open_container
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 THREADS = 2
 _FAR_S = 1
+_SKIPPING = frozenset(["h264"])
+"""Codecs whose packets say whether another frame refers to them (H.264: `nal_ref_idc`)."""
 
 Passing = Callable[[int, "VideoFrame"], None]
 """Gets each frame that is decoded on the way to another, with its number."""
@@ -34,6 +36,7 @@ class Decoder:
     Attributes:
         number: of the frame that was given last; -1 at first.
         passing: gets frames that are decoded on the way.
+        welcome: the numbers of those that it wants; others may be left out.
         stream: of the container that is open.
     """
 
@@ -45,6 +48,8 @@ class Decoder:
         self._container: InputContainer | None = None
         self.number = -1
         self.passing: Passing | None = None
+        self.welcome: Set[int] = frozenset()
+        self._target: int | None = None
         self._current: VideoFrame | None = None
         # The frame after the one that was looked for, if it came instead of it.
         self._pending: VideoFrame | None = None
@@ -196,7 +201,7 @@ class Decoder:
         """Decode on until the frame comes; None if another one comes instead, or the end."""
         if self._index.ordered:
             return self._count_to(number)
-        target = self._index.pts[number]
+        target = self._target = self._index.pts[number]
         while True:
             frame = self._pending if self._pending is not None else next(self._frames, None)
             self._pending = None
@@ -246,7 +251,17 @@ class Decoder:
     def _decoded(self) -> Iterator[VideoFrame]:
         """Yield frames from the container's position on; errors of single packets are passed by."""
         assert self._container is not None
-        return decoded(self._container, self.stream, self._source.check)
+        skipped = None if self._patient or self._index.ordered else self._unneeded
+        return decoded(self._container, self.stream, self._source.check, skipped)
+
+    def _unneeded(self, packet: Packet[VideoStream]) -> bool:
+        """Return whether nobody wants the picture of a packet, unless another refers to it."""
+        if self._target is None or packet.pts is None or packet.pts >= self._target:
+            return False
+        if self.passing is None:
+            return True
+        at = bisect.bisect_left(self._index.pts, packet.pts)
+        return at not in self.welcome
 
 
 def packets(
@@ -262,18 +277,38 @@ def packets(
 
 
 def decoded(
-    container: InputContainer, stream: VideoStream, on_trouble: Callable[[], None]
+    container: InputContainer,
+    stream: VideoStream,
+    on_trouble: Callable[[], None],
+    unneeded: Callable[[Packet[VideoStream]], bool] | None = None,
 ) -> Iterator[VideoFrame]:
     """Yield the frames that come from the container's position on, in presentation order.
 
-    `on_trouble` is called after each error of the library; it may raise.
+    Args:
+        container: where its packets come from.
+        stream: of the container.
+        on_trouble: is called after each error of the library; it may raise.
+        unneeded: says of which packets the picture need not come. If no other picture refers to
+            it, it is not decoded; that changes no pixel of the others.
     """
+    context = stream.codec_context
+    if unneeded is None or context.name not in _SKIPPING:
+        unneeded = _needed
+    context.skip_frame = "DEFAULT"  # whatever an earlier one left behind
+    skips = False
     for packet in packets(container, stream, on_trouble):
+        if unneeded(packet) is not skips:
+            skips = not skips
+            context.skip_frame = "NONREF" if skips else "DEFAULT"
         try:
             yield from packet.decode()
         except TROUBLE:
             on_trouble()
     try:
-        yield from stream.codec_context.decode(None)
+        yield from context.decode(None)
     except TROUBLE:
         on_trouble()
+
+
+def _needed(packet: Packet[VideoStream]) -> bool:
+    return False
