@@ -37,6 +37,7 @@ _IDLE_S = 20.0
 _ATTEMPTS = 3
 _READ_BYTES_MAX = 4 << 20
 _SOCKET_BYTES = 4 << 20
+_NEAR = 32
 
 
 class Bytes(Protocol):
@@ -72,14 +73,18 @@ class Job:
     Attributes:
         video: what it is about.
         urgent: somebody waits for it.
+        urged: somebody waits for more than its first result.
+        place: the frame it is about, -1 for all.
         child: who has it; None between two.
     """
 
-    def __init__(self, video: Video, *, urgent: bool) -> None:
+    def __init__(self, video: Video, *, urgent: bool, place: int = -1) -> None:
         """Describe the job; `Pool.give` starts it."""
         self.id = 0
         self.video = video
         self.urgent = urgent
+        self.urged = False
+        self.place = place
         self.child: Child | None = None
         self.attempts = 0
 
@@ -300,8 +305,8 @@ class Pool:
 
     async def urge(self, job: Job) -> None:
         """Let a job come next: somebody waits for it now."""
-        if not job.urgent:
-            job.urgent = True
+        if not job.urged:
+            job.urgent = job.urged = True
             if job.child is not None and job.id in job.child.jobs:
                 with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     await job.child.tell({"t": "urge", "id": job.id})
@@ -320,6 +325,10 @@ class Pool:
     def _choose(self, job: Job, but: Child | None = None) -> Child:
         """Return who is to do a job: somebody free, who knows the video if possible."""
         others = [child for child in self._children if child is not but]
+        if but is None and job.urgent:
+            for child in others:
+                if any(_neighbours(job, other) for other in child.jobs.values()):
+                    return child  # on the way to that one, or just behind it
 
         def burden(child: Child) -> tuple[int, bool, int]:
             return (child.urgent, job.video.key not in child.videos, len(child.jobs))
@@ -399,6 +408,15 @@ class Pool:
         await self._hand(job, other)
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await stuck.tell({"t": "drop", "id": dropped})
+
+
+def _neighbours(job: Job, other: Job) -> bool:
+    return (
+        other.urgent
+        and job.video.key == other.video.key
+        and min(job.place, other.place) >= 0
+        and abs(job.place - other.place) <= _NEAR
+    )
 
 
 def _environment() -> dict[str, str]:

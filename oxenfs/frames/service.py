@@ -23,7 +23,7 @@ from oxenfs.frames.index import load as load_index
 from oxenfs.frames.kept import Kept, MemoryKept
 from oxenfs.frames.plans import Plan
 from oxenfs.frames.pool import Job, Pool, Video
-from oxenfs.frames.reading import Reading
+from oxenfs.frames.reading import SCATTERED, Reading
 from oxenfs.frames.select import MISSING
 from oxenfs.frames.spec import Spec
 from oxenfs.frames.wire import Head
@@ -37,6 +37,8 @@ _PLAN_DEADLINE_S = 120.0
 _PLANS = 256
 _ERRORS = 4096
 _ROW_BYTES_KEPT = 64 << 20
+_ROW_BYTES_ON_DISK = 1 << 20
+_WINDOW_BYTES = 2 << 20
 _SAVE_S = 2.0
 _SAVES_MAX = 64
 
@@ -124,22 +126,23 @@ class _RunJob(Job):
         frames: list[int],
         *,
         rows: bool,
-        passing: bool,
+        jumps: int,
         urgent: bool,
     ) -> None:
-        super().__init__(plan.video, urgent=urgent)
+        super().__init__(plan.video, urgent=urgent, place=frames[0])
         self._service = service
         self._plan = plan
         self._frames = frames
         self._rows = rows
-        self._passing = passing
+        self._jumps = jumps
         self.left = set(frames)
 
     def message(self) -> tuple[Head, bytes]:
         """Return what is still to be made."""
         frames = [frame for frame in self._frames if frame in self.left]
         head = {"t": "run", "spec": self._plan.spec.text, "rows": self._rows, "frames": frames}
-        return {**head, "passing": self._passing, "urgent": self.urgent}, b""
+        head |= {"files": self._plan.count, "jumps": self._jumps, "urgent": self.urgent}
+        return head, b""
 
     def take(self, head: Head, body: bytes) -> None:
         """Keep one frame."""
@@ -150,8 +153,11 @@ class _RunJob(Job):
             why = f"frame {frame} cannot be decoded: its data is damaged"
             self._service.landed(self._plan, frame, self._rows, None, DamagedFrame(why))
         elif not self._rows or len(body) == self._plan.row_bytes:
-            self._service.landed(self._plan, frame, self._rows, body, None)
+            scattered = self._jumps >= SCATTERED
+            self._service.landed(self._plan, frame, self._rows, body, None, scattered=scattered)
         self.left.discard(frame)
+        # Who asked has it, unless somebody asked for a later one meanwhile.
+        self.urgent = self.urged
 
     def fail(self, exc: Exception) -> None:
         """Tell whoever waits for what was not made."""
@@ -277,16 +283,30 @@ class Frames:
         Raises:
             DecodeError: it cannot be made, or not within the deadline; decoding goes on then.
         """
-        return await self._frame(plan, number, rows=False)
+        return await self._frame(plan, number, 0, rows=False)
 
-    async def row(self, plan: Plan, number: int) -> bytes:
-        """Return a frame of the array, uint8[height, width, 3]."""
-        return await self._frame(plan, number, rows=True)
+    async def row(self, plan: Plan, number: int, last: int) -> bytes:
+        """Return a frame of the array, uint8[height, width, 3].
+
+        Those up to `last` are wanted next.
+        """
+        return await self._frame(plan, number, last - number, rows=True)
 
     def landed(
-        self, plan: Plan, frame: int, rows: bool, data: bytes | None, failure: Exception | None
+        self,
+        plan: Plan,
+        frame: int,
+        rows: bool,
+        data: bytes | None,
+        failure: Exception | None,
+        *,
+        scattered: bool = False,
     ) -> None:
-        """Take a frame that a child has made, or not."""
+        """Take a frame that a child has made, or not.
+
+        Rows are large, and cheap to make in order: only small ones are kept on disk, and only if
+        they are read at random (`scattered`).
+        """
         key = self._frame_key(plan, frame, rows)
         if data is not None:
             self.counters.decoded += 1
@@ -296,27 +316,30 @@ class Frames:
                 self.counters.encoded += 1
                 self._recent.add(key, data)
                 plan.learn(frame, len(data))
-                if self._nursery is not None:
-                    self._nursery.start_soon(self._kept.put, key, data)
+            on_disk = not rows or (scattered and len(data) <= _ROW_BYTES_ON_DISK)
+            if on_disk and self._nursery is not None:
+                self._nursery.start_soon(self._kept.put, key, data)
         flight = self._flights.pop(key, None)
         if flight is not None:
             flight.land(data, failure)
 
-    async def _frame(self, plan: Plan, number: int, *, rows: bool) -> bytes:
+    async def _frame(self, plan: Plan, number: int, more: int, *, rows: bool) -> bytes:
         frame = plan.picks[number]
         if frame == MISSING:
             raise DecodeError("the video, or its segment, has no such frame")
         reading = self._reading_of(plan, rows)
-        run = reading.at(number)
+        run = max(reading.at(number), more)
         key = self._frame_key(plan, frame, rows)
         memory = self._rows if rows else self._recent
         data = memory.peek(key)
-        if data is None and key not in self._flights and not rows:
+        on_disk = not rows or plan.row_bytes <= _ROW_BYTES_ON_DISK
+        if data is None and key not in self._flights and on_disk:
             data = await self._kept.get(key)
             if data is not None:
                 memory.add(key, data)
         if data is not None:
-            plan.learn(frame, len(data))
+            if not rows:
+                plan.learn(frame, len(data))
             if run:
                 await self._read_ahead(plan, number, run, rows=rows)
             return data
@@ -341,8 +364,8 @@ class Frames:
         frames = [plan.picks[number]]
         if run:
             frames += self._missing(plan, number + 1, run, rows=rows)
-        passing = not rows and reading.scattered
-        job = _RunJob(self, plan, frames, rows=rows, passing=passing, urgent=True)
+        jumps = 0 if rows and plan.row_bytes > _ROW_BYTES_ON_DISK else reading.jumps
+        job = _RunJob(self, plan, frames, rows=rows, jumps=jumps, urgent=True)
         for frame in frames:
             self._flights[self._frame_key(plan, frame, rows)] = _Flight(job)
         flight = self._flights[self._frame_key(plan, frames[0], rows)]
@@ -354,7 +377,7 @@ class Frames:
         frames = self._missing(plan, number + 1, run, rows=rows)
         if 2 * len(frames) < run:
             return
-        job = _RunJob(self, plan, frames, rows=rows, passing=False, urgent=False)
+        job = _RunJob(self, plan, frames, rows=rows, jumps=0, urgent=False)
         for frame in frames:
             self._flights[self._frame_key(plan, frame, rows)] = _Flight(job)
         await self.pool.give(job)
@@ -367,7 +390,7 @@ class Frames:
             key = self._frame_key(plan, frame, rows)
             if frame == MISSING or key in memory or key in self._flights:
                 continue
-            if rows or not self._kept.has(key):
+            if (rows and plan.row_bytes > _ROW_BYTES_ON_DISK) or not self._kept.has(key):
                 found.append(frame)
         return found
 
@@ -375,8 +398,11 @@ class Frames:
         key = (plan.video.key, plan.spec.text, rows)
         found = self._reading.get(key)
         if found is None:
-            size = plan.row_bytes if rows else max(plan.row_bytes // 10, 4096)
-            found = self._reading[key] = Reading(size)
+            if rows:
+                found = Reading(plan.row_bytes, _WINDOW_BYTES)
+            else:
+                found = Reading(max(plan.row_bytes // 10, 4096))
+            self._reading[key] = found
             if len(self._reading) > _PLANS:
                 self._reading.popitem(last=False)
         self._reading.move_to_end(key)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,9 +25,15 @@ if TYPE_CHECKING:
 DECODER_BYTES = 200 << 20
 """How much memory the open decoders of a child may hold, about."""
 
-PASSING_BYTES = 16 << 20
+PASSING_BYTES = 32 << 20
+"""How much memory pictures may hold that passed by and wait for being encoded."""
+
 _DECODERS_EACH = 3
 _PIPELINES_EACH = 8
+_WELCOMES_EACH = 4
+_PASSING_PRICE = 4
+"""What making one passing frame costs, in frames decoded on the way to one that is asked for,
+twice: scaling and encoding it, and decoding it if nothing refers to it."""
 
 
 class Video:
@@ -37,22 +42,24 @@ class Video:
     Attributes:
         source: its bytes.
         pipelines: how its frames become pictures, by the text of what is wanted.
-        welcome: frames that are made when they pass by.
     """
 
     def __init__(self, source: Source) -> None:
         """Nothing is read yet."""
         self.source = source
         self.pipelines: OrderedDict[str, Pipeline] = OrderedDict()
-        self.welcome: set[int] = set()
-        self._expected = ""
+        self._welcome: OrderedDict[tuple[str, str], set[int]] = OrderedDict()
         self._index: FrameIndex | None = None
 
-    def expect(self, order: Order) -> None:
-        """Let the frames of a SPEC be welcome when they pass by, once each."""
-        if self._expected != order.spec.text:
-            self._expected = order.spec.text
-            self.welcome = set(select(self.index(), order.spec))
+    def welcome(self, order: Order) -> set[int]:
+        """Return the frames of a SPEC that are not made yet, to be made when they pass by."""
+        key = (order.spec.text, order.pictures.text)
+        found = self._welcome.get(key)
+        if found is None:
+            found = self._welcome[key] = set(select(self.index(), order.spec))
+            if len(self._welcome) > _WELCOMES_EACH:
+                self._welcome.popitem(last=False)
+        return found
 
     def index(self, kept: bytes | None = None) -> FrameIndex:
         """Return the index, from `kept` if that is one, else from the video."""
@@ -122,6 +129,13 @@ class Decoders:
         self._shrink()
         return decoder
 
+    def cost(self, name: str, video: Video, frame: int) -> int:
+        """Return how many frames must be decoded for one, from where decoders are."""
+        fresh = frame - self._key_before(video.index(), frame) + 1
+        return min(
+            [fresh, *(d.distance(frame) for whose, d in self._open.values() if whose == name)]
+        )
+
     def forget(self, name: str) -> None:
         """Close the decoders of a video."""
         for key in [key for key, (whose, _) in self._open.items() if whose == name]:
@@ -150,70 +164,120 @@ class Order:
     Attributes:
         pictures: what becomes of the frames; may be rows of an array.
         frames: their numbers, in order.
-        passing: whether other frames of the SPEC are welcome too if they are on the way.
+        holds: the frame before stands in for one that cannot be decoded.
+        files: how many the SPEC has in all.
+        jumps: how many of them were read out of order.
     """
 
     spec: Spec
     pictures: Pictures
     frames: list[int]
     holds: bool
-    passing: bool
+    files: int
+    jumps: int
+
+    def takes_passing(self, index: FrameIndex) -> bool:
+        """Return whether other frames of the SPEC are worth making if they are on the way.
+
+        Whoever has read so many at random will read as many again. The chance that one of those
+        is this frame, times half of a GOP, is what making it now will save.
+        """
+        return self.jumps * index.count >= _PASSING_PRICE * self.files * max(len(index.seeks), 1)
 
 
 class Run:
-    """Frames to make, in order; the way there is decoded once.
+    """Frames to make, in order; then those that were on the way.
 
     Attributes:
         id: what the daemon calls it.
         name: of the video.
+        urgent: somebody waits for it: at first for the first frame alone.
     """
 
-    def __init__(self, id: int, name: str, video: Video, order: Order) -> None:
+    def __init__(self, id: int, name: str, video: Video, order: Order, *, urgent: bool) -> None:
         """Plan to make what `order` says of `video`."""
         self.id = id
         self.name = name
-        self._video = video
+        self.video = video
+        self.urgent = urgent
+        self._urged = False
         self._order = order
         self._next = 0
+        self._passed: OrderedDict[int, VideoFrame] = OrderedDict()
+        self._picture_bytes = 1
+
+    def urge(self) -> None:
+        """Note that somebody waits for one of the later frames."""
+        self.urgent = self._urged = True
+
+    @property
+    def next(self) -> int | None:
+        """The frame to be decoded next; None if only some that passed by are left to encode."""
+        order = self._order
+        return order.frames[self._next] if self._next < len(order.frames) else None
 
     @property
     def done(self) -> bool:
         """Whether all are made."""
-        return self._next >= len(self._order.frames)
+        return self.next is None and not self._passed
 
-    def step(self, decoders: Decoders, hurried: Callable[[], bool]) -> Iterator[Made]:
-        """Make the next frame; then those that were on the way, until something hurries us.
+    @property
+    def passed_bytes(self) -> int:
+        """How much memory the pictures take that wait for being encoded, about."""
+        return len(self._passed) * self._picture_bytes
+
+    def give(self, run: Run) -> None:
+        """Give a picture to a run that wants it next, if it has passed by here."""
+        frame = run.next
+        if (
+            frame is not None
+            and frame in self._passed
+            and run._order.pictures == self._order.pictures
+        ):
+            run._passed[frame] = self._passed.pop(frame)
+
+    def make(self, decoders: Decoders, room_bytes: int) -> Made:
+        """Make the next frame; keep pictures that pass by, not more than `room_bytes` of them.
 
         Raises:
             BadVideo, SourceFailed: this run is over.
         """
-        order = self._order
-        frame = order.frames[self._next]
+        order, frame = self._order, self.next
+        assert frame is not None
         self._next += 1
-        pipeline = self._video.pipeline(order.pictures)
-        decoder = decoders.at(self.name, self._video, frame)
-        on_the_way: list[tuple[int, VideoFrame]] = []
-        room = PASSING_BYTES // max(pipeline.width * pipeline.height * 3, 1)
+        pipeline = self.video.pipeline(order.pictures)
+        self._picture_bytes = pipeline.width * pipeline.height * 3
+        picture = self._passed.pop(frame, None)
+        if picture is None:
+            picture = self._decoded(decoders, pipeline, frame, room_bytes // self._picture_bytes)
+        self.urgent = self._urged
+        return frame, None if picture is None else self._encoded(pipeline, frame, picture)
 
-        def passed(number: int, decoded: VideoFrame) -> None:
-            # Behind the filters a picture is small, and encoding it can wait.
-            if len(on_the_way) < room and number != frame and number in self._video.welcome:
-                on_the_way.append((number, pipeline.apply(decoded)))
+    def make_passed(self) -> Made:
+        """Make one of the frames that passed by."""
+        frame, picture = self._passed.popitem(last=False)
+        return frame, self._encoded(self.video.pipeline(self._order.pictures), frame, picture)
 
-        if order.passing:
-            self._video.expect(order)
-        decoder.passing = passed if order.passing else None
+    def _decoded(
+        self, decoders: Decoders, pipeline: Pipeline, frame: int, room: int
+    ) -> VideoFrame | None:
+        order = self._order
+        decoder = decoders.at(self.name, self.video, frame)
+        if order.takes_passing(self.video.index()):
+            welcome = self.video.welcome(order)
+
+            def passed(number: int, decoded: VideoFrame) -> None:
+                # Behind the filters a picture is small, and encoding it can wait.
+                if number in welcome and number != frame and len(self._passed) < room:
+                    welcome.discard(number)
+                    self._passed[number] = pipeline.apply(decoded)
+
+            decoder.passing, decoder.welcome = passed, welcome
         try:
             found = decoder.held(frame) if order.holds else decoder.frame(frame)
         finally:
             decoder.passing = None
-        if found is None:
-            yield frame, None
-        else:
-            yield frame, encode(pipeline.apply(found), order.pictures, pipeline.aspect)
-            self._video.welcome.discard(frame)
-        for number, picture in on_the_way:
-            if hurried():
-                return
-            yield number, encode(picture, order.pictures, pipeline.aspect)
-            self._video.welcome.discard(number)
+        return None if found is None else pipeline.apply(found)
+
+    def _encoded(self, pipeline: Pipeline, frame: int, picture: VideoFrame) -> bytes:
+        return encode(picture, self._order.pictures, pipeline.aspect)
