@@ -51,7 +51,7 @@ def make_clip(
         source = f"testsrc2=size={pictures}:rate=25:duration={seconds},noise=alls=8:allf=t"
         made = path.with_suffix(".part.mp4")
         call = ["ffmpeg", "-nostdin", "-y", "-loglevel", "error", "-f", "lavfi", "-i", source]
-        call += [*CODECS[codec], "-g", str(gop), "-pix_fmt", "yuv420p", *more, str(made)]
+        call += [*(CODECS[codec]), "-g", str(gop), "-pix_fmt", "yuv420p", *more, str(made)]
         subprocess.run(call, check=True)
         made.rename(path)
     return path

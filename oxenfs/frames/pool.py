@@ -73,7 +73,7 @@ class Job:
     Attributes:
         video: what it is about.
         urgent: somebody waits for it.
-        urged: somebody waits for more than its first result.
+        awaited: the frames that somebody waits for.
         place: the frame it is about, -1 for all.
         child: who has it; None between two.
     """
@@ -83,7 +83,7 @@ class Job:
         self.id = 0
         self.video = video
         self.urgent = urgent
-        self.urged = False
+        self.awaited = {place} if urgent else set()
         self.place = place
         self.child: Child | None = None
         self.attempts = 0
@@ -303,13 +303,15 @@ class Pool:
         await self._started.wait()
         await self._assign(job)
 
-    async def urge(self, job: Job) -> None:
-        """Let a job come next: somebody waits for it now."""
-        if not job.urged:
-            job.urgent = job.urged = True
-            if job.child is not None and job.id in job.child.jobs:
-                with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                    await job.child.tell({"t": "urge", "id": job.id})
+    async def urge(self, job: Job, frame: int) -> None:
+        """Let a job come next: somebody waits for one of its frames now."""
+        if frame in job.awaited:
+            return
+        job.awaited.add(frame)
+        job.urgent = True
+        if job.child is not None and job.id in job.child.jobs:
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await job.child.tell({"t": "urge", "id": job.id, "frame": frame})
 
     async def _assign(self, job: Job) -> None:
         job.attempts += 1

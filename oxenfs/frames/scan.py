@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -42,11 +42,15 @@ class _Distrust(Exception):
     """The packets do not tell which frames there are."""
 
 
-def scan(source: Source) -> FrameIndex:
+def scan(source: Source, keep: Callable[[Decoder], None] = Decoder.close) -> FrameIndex:
     """Return the frame index of a video.
 
     Of a plain mp4 or mov only the tables are read, and what its first frame needs; of other
     containers everything, once.
+
+    Args:
+        source: the video.
+        keep: gets the decoder that decoded the first frame, if there was one.
 
     Raises:
         BadVideo: there is no frame to show.
@@ -70,10 +74,15 @@ def scan(source: Source) -> FrameIndex:
         frame = decoder.held(0)
         if frame is None:
             # The first one is damaged: the shape is that of the first that is not.
+            decoder.close()
             return _patiently(source)
-        return replace(index, shape=shape_of(frame, _aspect(decoder.stream)))
-    finally:
+        index = replace(index, shape=shape_of(frame, _aspect(decoder.stream)))
+    except BaseException:
         decoder.close()
+        raise
+    decoder.index = index
+    keep(decoder)
+    return index
 
 
 def shape_of(frame: VideoFrame, aspect: tuple[int, int]) -> Shape:

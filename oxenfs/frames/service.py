@@ -59,7 +59,7 @@ class _Flight:
 
     __slots__ = ("data", "done", "failure", "job")
 
-    def __init__(self, job: Job | None = None) -> None:
+    def __init__(self, job: _RunJob | None = None) -> None:
         self.done = trio.Event()
         self.data: bytes | None = None
         self.failure: Exception | None = None
@@ -141,7 +141,7 @@ class _RunJob(Job):
         """Return what is still to be made."""
         frames = [frame for frame in self._frames if frame in self.left]
         head = {"t": "run", "spec": self._plan.spec.text, "rows": self._rows, "frames": frames}
-        head |= {"files": self._plan.count, "jumps": self._jumps, "urgent": self.urgent}
+        head |= {"files": self._plan.count, "jumps": self._jumps, "awaited": list(self.awaited)}
         return head, b""
 
     def take(self, head: Head, body: bytes) -> None:
@@ -155,9 +155,13 @@ class _RunJob(Job):
         elif not self._rows or len(body) == self._plan.row_bytes:
             scattered = self._jumps >= SCATTERED
             self._service.landed(self._plan, frame, self._rows, body, None, scattered=scattered)
+        self.here(frame)
+
+    def here(self, frame: int) -> None:
+        """Note that a frame is there, whoever made it."""
         self.left.discard(frame)
-        # Who asked has it, unless somebody asked for a later one meanwhile.
-        self.urgent = self.urged
+        self.awaited.discard(frame)
+        self.urgent = bool(self.awaited)
 
     def fail(self, exc: Exception) -> None:
         """Tell whoever waits for what was not made."""
@@ -321,6 +325,8 @@ class Frames:
                 self._nursery.start_soon(self._kept.put, key, data)
         flight = self._flights.pop(key, None)
         if flight is not None:
+            if flight.job is not None:
+                flight.job.here(frame)
             flight.land(data, failure)
 
     async def _frame(self, plan: Plan, number: int, more: int, *, rows: bool) -> bytes:
@@ -347,7 +353,7 @@ class Frames:
         if flight is None:
             flight = await self._start(plan, number, run, reading, rows=rows)
         elif flight.job is not None:
-            await self.pool.urge(flight.job)
+            await self.pool.urge(flight.job, frame)
         with trio.move_on_after(DEADLINE_S):
             await flight.done.wait()
         if flight.data is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from array import array
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,14 +50,38 @@ class Video:
         self.source = source
         self.pipelines: OrderedDict[str, Pipeline] = OrderedDict()
         self._welcome: OrderedDict[tuple[str, str], set[int]] = OrderedDict()
+        self._made: dict[tuple[str, str], set[int]] = {}
+        self._spare: Decoder | None = None
         self._index: FrameIndex | None = None
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+
+    def decoder(self) -> Decoder:
+        """Return a decoder: the one that made the index, if nobody has it yet, or a new one."""
+        spare, self._spare = self._spare, None
+        return spare if spare is not None else Decoder(self.source, self.index())
+
+    def note(self, order: Order, frame: int) -> None:
+        """Note that a frame of an order is made: it is not welcome any more."""
+        key = (order.spec.text, order.pictures.text)
+        if key in self._welcome:
+            self._welcome[key].discard(frame)
+        elif order.jumps:
+            self._made.setdefault(key, set()).add(frame)
+            if len(self._made) > _WELCOMES_EACH:
+                del self._made[next(iter(self._made))]
 
     def welcome(self, order: Order) -> set[int]:
         """Return the frames of a SPEC that are not made yet, to be made when they pass by."""
         key = (order.spec.text, order.pictures.text)
         found = self._welcome.get(key)
         if found is None:
-            found = self._welcome[key] = set(select(self.index(), order.spec))
+            made = self._made.pop(key, set())
+            found = self._welcome[key] = set(select(self.index(), order.spec)) - made
             if len(self._welcome) > _WELCOMES_EACH:
                 self._welcome.popitem(last=False)
         return found
@@ -64,8 +89,11 @@ class Video:
     def index(self, kept: bytes | None = None) -> FrameIndex:
         """Return the index, from `kept` if that is one, else from the video."""
         if self._index is None:
-            self._index = indexes.load(kept) if kept else scan(self.source)
+            self._index = indexes.load(kept) if kept else scan(self.source, self._keep)
         return self._index
+
+    def _keep(self, decoder: Decoder) -> None:
+        self._spare = decoder
 
     def pipeline(self, pictures: Pictures) -> Pipeline:
         """Return the filters that make such pictures; raise `BadVideo` if they cannot be made."""
@@ -124,7 +152,7 @@ class Decoders:
                     key, best = own[0]  # all are elsewhere: the one not used for longest
                 self._open.move_to_end(key)
                 return best
-        decoder = Decoder(video.source, index)
+        decoder = video.decoder()
         self._open[id(decoder)] = (name, decoder)
         self._shrink()
         return decoder
@@ -176,6 +204,10 @@ class Order:
     files: int
     jumps: int
 
+    def like(self, other: Order) -> bool:
+        """Return whether a frame becomes the same file by another order."""
+        return self.pictures == other.pictures and self.holds == other.holds
+
     def takes_passing(self, index: FrameIndex) -> bool:
         """Return whether other frames of the SPEC are worth making if they are on the way.
 
@@ -191,24 +223,23 @@ class Run:
     Attributes:
         id: what the daemon calls it.
         name: of the video.
-        urgent: somebody waits for it: at first for the first frame alone.
+        awaited: the frames that somebody waits for.
     """
 
-    def __init__(self, id: int, name: str, video: Video, order: Order, *, urgent: bool) -> None:
+    def __init__(
+        self, id: int, name: str, video: Video, order: Order, awaited: Iterable[int] = ()
+    ) -> None:
         """Plan to make what `order` says of `video`."""
         self.id = id
         self.name = name
         self.video = video
-        self.urgent = urgent
-        self._urged = False
+        self.awaited = set(awaited)
         self._order = order
+        # Sorted, for looking up; a list of words may be in any order.
+        self._in_order = sorted(order.frames)
         self._next = 0
         self._passed: OrderedDict[int, VideoFrame] = OrderedDict()
         self._picture_bytes = 1
-
-    def urge(self) -> None:
-        """Note that somebody waits for one of the later frames."""
-        self.urgent = self._urged = True
 
     @property
     def next(self) -> int | None:
@@ -225,6 +256,13 @@ class Run:
     def passed_bytes(self) -> int:
         """How much memory the pictures take that wait for being encoded, about."""
         return len(self._passed) * self._picture_bytes
+
+    def spare(self, run: Run, frame: int) -> None:
+        """Note that another run has just made a frame."""
+        order = self._order
+        if run._order.like(order) and frame in order.frames[self._next :]:
+            order.frames.remove(frame)
+            self.awaited.discard(frame)
 
     def give(self, run: Run) -> None:
         """Give a picture to a run that wants it next, if it has passed by here."""
@@ -250,7 +288,8 @@ class Run:
         picture = self._passed.pop(frame, None)
         if picture is None:
             picture = self._decoded(decoders, pipeline, frame, room_bytes // self._picture_bytes)
-        self.urgent = self._urged
+        self.awaited.discard(frame)
+        self.video.note(order, frame)
         return frame, None if picture is None else self._encoded(pipeline, frame, picture)
 
     def make_passed(self) -> Made:
@@ -273,10 +312,11 @@ class Run:
                     self._passed[number] = pipeline.apply(decoded)
 
             decoder.passing, decoder.welcome = passed, welcome
+        decoder.coming = self._in_order
         try:
             found = decoder.held(frame) if order.holds else decoder.frame(frame)
         finally:
-            decoder.passing = None
+            decoder.passing, decoder.coming = None, ()
         return None if found is None else pipeline.apply(found)
 
     def _encoded(self, pipeline: Pipeline, frame: int, picture: VideoFrame) -> bytes:

@@ -141,7 +141,7 @@ class Worker:
         elif kind == "urge":
             for run in self._runs:
                 if run.id == head["id"]:
-                    run.urge()
+                    run.awaited.add(head["frame"])
         elif kind == "drop":
             self._runs = [run for run in self._runs if run.id != head["id"]]
             self._channel.send({"t": "ended", "id": head["id"]})
@@ -160,7 +160,7 @@ class Worker:
                 idle = [other for other in self._videos if other not in busy]
                 if not idle:
                     break
-                del self._videos[idle[0]]
+                self._videos.pop(idle[0]).close()
                 self._decoders.forget(idle[0])
         self._videos.move_to_end(name)
 
@@ -202,7 +202,7 @@ class Worker:
         )
         name = head["video"]
         video = self._videos[name]
-        run = self._videos_module.Run(head["id"], name, video, order, urgent=head["urgent"])
+        run = self._videos_module.Run(head["id"], name, video, order, head["awaited"])
         self._runs.append(run)
         self._end(run)
 
@@ -246,6 +246,10 @@ class Worker:
             self._channel.send({"t": "missing", "id": run.id, "frame": frame})
         else:
             self._channel.send({"t": "made", "id": run.id, "frame": frame}, data)
+        for other in [other for other in self._runs if other.name == run.name]:
+            if other is not run:
+                other.spare(run, frame)
+                self._end(other)
         self._end(run)
 
     def _end(self, run: Any) -> None:
@@ -274,7 +278,7 @@ class Worker:
 
 def _rank(run: Any) -> int:
     """Return how soon a run's turn is: somebody waits, somebody will, or it passed by."""
-    return 2 if run.next is None else 0 if run.urgent else 1
+    return 2 if run.next is None else 0 if run.awaited else 1
 
 
 def _allow_cpu() -> None:
