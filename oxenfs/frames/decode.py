@@ -49,6 +49,7 @@ class Decoder:
         self.index = index
         self._patient = not index.trusted
         self._container: InputContainer | None = None
+        self._frames: Iterator[VideoFrame] = iter(())
         self.number = -1
         self.passing: Passing | None = None
         self.welcome: Set[int] = frozenset()
@@ -65,13 +66,16 @@ class Decoder:
     def bytes(self) -> int:
         """About how much memory this holds: reference pictures and those on their way."""
         shape = self.index.shape
-        return 4 << 20 if not shape.width else (4 << 20) + 24 * shape.width * shape.height * 3 // 2
+        return 4 << 20 if not shape.width else (4 << 20) + 16 * shape.width * shape.height * 3 // 2
 
     def close(self) -> None:
         """Let go of the decoder."""
+        # A generator that waits refers to us, and so would keep all pictures until a collection.
+        self._frames = iter(())
         if self._container is not None:
             self._container.close()
             self._container = None
+            del self.stream
         self._current = self._pending = self._before = None
 
     def distance(self, number: int) -> int:

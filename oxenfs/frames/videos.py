@@ -23,7 +23,7 @@ from oxenfs.frames.spec import Pictures, Spec
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-DECODER_BYTES = 200 << 20
+DECODER_BYTES = 220 << 20
 """How much memory the open decoders of a child may hold, about."""
 
 PASSING_BYTES = 32 << 20
@@ -54,16 +54,10 @@ class Video:
         self._spare: Decoder | None = None
         self._index: FrameIndex | None = None
 
-    def close(self) -> None:
-        """Let go of what it holds."""
-        if self._spare is not None:
-            self._spare.close()
-            self._spare = None
-
-    def decoder(self) -> Decoder:
-        """Return a decoder: the one that made the index, if nobody has it yet, or a new one."""
+    def take_spare(self) -> Decoder | None:
+        """Return the decoder that made the index, once."""
         spare, self._spare = self._spare, None
-        return spare if spare is not None else Decoder(self.source, self.index())
+        return spare
 
     def note(self, order: Order, frame: int) -> None:
         """Note that a frame of an order is made: it is not welcome any more."""
@@ -143,6 +137,7 @@ class Decoders:
     def at(self, name: str, video: Video, frame: int) -> Decoder:
         """Return the decoder of a video that gets to a frame with the least work."""
         index = video.index()
+        self.adopt(name, video)
         own = [(key, held) for key, (whose, held) in self._open.items() if whose == name]
         fresh = frame - self._key_before(index, frame) + 1
         if own:
@@ -152,10 +147,17 @@ class Decoders:
                     key, best = own[0]  # all are elsewhere: the one not used for longest
                 self._open.move_to_end(key)
                 return best
-        decoder = video.decoder()
+        decoder = Decoder(video.source, index)
         self._open[id(decoder)] = (name, decoder)
         self._shrink()
         return decoder
+
+    def adopt(self, name: str, video: Video) -> None:
+        """Take the decoder that made the index of a video: it counts from now on."""
+        spare = video.take_spare()
+        if spare is not None:
+            self._open[id(spare)] = (name, spare)
+            self._shrink()
 
     def cost(self, name: str, video: Video, frame: int) -> int:
         """Return how many frames must be decoded for one, from where decoders are."""

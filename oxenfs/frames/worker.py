@@ -160,7 +160,7 @@ class Worker:
                 idle = [other for other in self._videos if other not in busy]
                 if not idle:
                     break
-                self._videos.pop(idle[0]).close()
+                del self._videos[idle[0]]
                 self._decoders.forget(idle[0])
         self._videos.move_to_end(name)
 
@@ -184,6 +184,7 @@ class Worker:
         except Exception as exc:
             self._refuse(job, head["video"], exc)
         else:
+            self._decoders.adopt(head["video"], video)
             body = picks.tobytes() + index
             self._channel.send({"t": "planned", "id": job, **facts, "index": len(index)}, body)
 
