@@ -33,6 +33,10 @@ COMMANDS = {
     "remote_large": ["remote_large.py"],
     "remote_small": ["remote_small.py"],
     "remote_random": ["remote_random.py"],
+    "frames": ["frames.py"],
+    "frames_random": ["frames_random.py"],
+    "frames_long": ["frames_long.py"],
+    "frames_remote": ["frames_remote.py"],
     "moving": ["moving.py"],
     "import_rate": ["import_rate.py"],
 }

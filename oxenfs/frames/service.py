@@ -18,15 +18,16 @@ import trio
 
 from oxenfs.errors import DamagedFrame, DecodeError, IntegrityError, OxenfsError, VideoError
 from oxenfs.frames import plans
+from oxenfs.frames.flights import Flight, PlanJob, RunJob
 from oxenfs.frames.index import FrameIndex
 from oxenfs.frames.index import load as load_index
+from oxenfs.frames.jobs import Video
 from oxenfs.frames.kept import Kept, MemoryKept
 from oxenfs.frames.plans import Plan
-from oxenfs.frames.pool import Job, Pool, Video
-from oxenfs.frames.reading import SCATTERED, Reading
+from oxenfs.frames.pool import Pool
+from oxenfs.frames.reading import Reading
 from oxenfs.frames.select import MISSING
 from oxenfs.frames.spec import Spec
-from oxenfs.frames.wire import Head
 from oxenfs.store.counters import Counters
 
 log = logging.getLogger(__name__)
@@ -54,126 +55,6 @@ def version() -> str:
         return f"{FORMAT_VERSION}/none"
 
 
-class _Flight:
-    """Something that is being made; whoever else wants it waits."""
-
-    __slots__ = ("data", "done", "failure", "job")
-
-    def __init__(self, job: _RunJob | None = None) -> None:
-        self.done = trio.Event()
-        self.data: bytes | None = None
-        self.failure: Exception | None = None
-        self.job = job
-
-    def land(self, data: bytes | None, failure: Exception | None = None) -> None:
-        """Give everybody who waits the result."""
-        self.data, self.failure = data, failure
-        self.done.set()
-
-
-class _PlanJob(Job):
-    """Works out a plan, and the index where there is none yet."""
-
-    def __init__(self, video: Video, spec: Spec, index: bytes | None) -> None:
-        super().__init__(video, urgent=True)
-        self._spec = spec
-        self._index = index
-        self.done = trio.Event()
-        self.failure: Exception | None = None
-        self.facts: dict[str, int] = {}
-        self.picks: array[int] = array("I")
-        self.index = b""
-
-    def message(self) -> tuple[Head, bytes]:
-        """Return the request, with the index that is kept."""
-        return {"t": "plan", "spec": self._spec.text}, self._index or b""
-
-    def take(self, head: Head, body: bytes) -> None:
-        """Take the answer apart, and believe nothing that does not fit."""
-        try:
-            self.facts = {
-                name: int(head[name]) for name in ("count", "width", "height", "bytes", "exact")
-            }
-            length = int(head["index"])
-            if not 0 <= length <= len(body) or (len(body) - length) % 4:
-                raise ValueError("lengths")
-            split = len(body) - length
-            self.picks, self.index = plans.picks_of(body[:split]), body[split:]
-            if len(self.picks) != self.facts["count"] or min(self.facts.values()) < 0:
-                raise ValueError("counts")
-            if self.index:
-                load_index(self.index)
-        except (KeyError, TypeError, ValueError, IntegrityError) as exc:
-            self.failure = DecodeError(f"a decoding process answers nonsense: {exc}")
-
-    def fail(self, exc: Exception) -> None:
-        """Note why."""
-        self.failure = exc
-        self.done.set()
-
-    def end(self) -> None:
-        """Wake who waits."""
-        self.done.set()
-
-
-class _RunJob(Job):
-    """Makes some frames."""
-
-    def __init__(
-        self,
-        service: Frames,
-        plan: Plan,
-        frames: list[int],
-        *,
-        rows: bool,
-        jumps: int,
-        urgent: bool,
-    ) -> None:
-        super().__init__(plan.video, urgent=urgent, place=frames[0])
-        self._service = service
-        self._plan = plan
-        self._frames = frames
-        self._rows = rows
-        self._jumps = jumps
-        self.left = set(frames)
-
-    def message(self) -> tuple[Head, bytes]:
-        """Return what is still to be made."""
-        frames = [frame for frame in self._frames if frame in self.left]
-        head = {"t": "run", "spec": self._plan.spec.text, "rows": self._rows, "frames": frames}
-        head |= {"files": self._plan.count, "jumps": self._jumps, "awaited": list(self.awaited)}
-        return head, b""
-
-    def take(self, head: Head, body: bytes) -> None:
-        """Keep one frame."""
-        frame = head.get("frame")
-        if not isinstance(frame, int):
-            return
-        if head["t"] == "missing":
-            why = f"frame {frame} cannot be decoded: its data is damaged"
-            self._service.landed(self._plan, frame, self._rows, None, DamagedFrame(why))
-        elif not self._rows or len(body) == self._plan.row_bytes:
-            scattered = self._jumps >= SCATTERED
-            self._service.landed(self._plan, frame, self._rows, body, None, scattered=scattered)
-        self.here(frame)
-
-    def here(self, frame: int) -> None:
-        """Note that a frame is there, whoever made it."""
-        self.left.discard(frame)
-        self.awaited.discard(frame)
-        self.urgent = bool(self.awaited)
-
-    def fail(self, exc: Exception) -> None:
-        """Tell whoever waits for what was not made."""
-        for frame in self.left:
-            self._service.landed(self._plan, frame, self._rows, None, exc)
-        self.left.clear()
-
-    def end(self) -> None:
-        """Nothing of it may be left waiting."""
-        self.fail(DecodeError("decoding was given up"))
-
-
 class Frames:
     """Plans, files and rows.
 
@@ -199,9 +80,9 @@ class Frames:
         self._kept: Kept = kept or MemoryKept(16 << 20)
         self._recent = MemoryKept()
         self._rows = MemoryKept(_ROW_BYTES_KEPT)
-        self._flights: dict[bytes, _Flight] = {}
+        self._flights: dict[bytes, Flight] = {}
         self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
-        self._planning: dict[tuple[str, str], _Flight] = {}
+        self._planning: dict[tuple[str, str], Flight] = {}
         self._errors: OrderedDict[tuple[str, str], VideoError] = OrderedDict()
         self._reading: OrderedDict[tuple[str, str, bool], Reading] = OrderedDict()
         self._nursery: trio.Nursery | None = None
@@ -252,7 +133,7 @@ class Frames:
             await flight.done.wait()
             if flight.failure is not None:
                 raise flight.failure
-        flight = self._planning[key] = _Flight()
+        flight = self._planning[key] = Flight()
         try:
             plan = await self._make_plan(video, spec)
             self._plans[key] = plan
@@ -366,14 +247,14 @@ class Frames:
 
     async def _start(
         self, plan: Plan, number: int, run: int, reading: Reading, *, rows: bool
-    ) -> _Flight:
+    ) -> Flight:
         frames = [plan.picks[number]]
         if run:
             frames += self._missing(plan, number + 1, run, rows=rows)
         jumps = 0 if rows and plan.row_bytes > _ROW_BYTES_ON_DISK else reading.jumps
-        job = _RunJob(self, plan, frames, rows=rows, jumps=jumps, urgent=True)
+        job = RunJob(self, plan, frames, rows=rows, jumps=jumps, urgent=True)
         for frame in frames:
-            self._flights[self._frame_key(plan, frame, rows)] = _Flight(job)
+            self._flights[self._frame_key(plan, frame, rows)] = Flight(job)
         flight = self._flights[self._frame_key(plan, frames[0], rows)]
         await self.pool.give(job)
         return flight
@@ -383,9 +264,9 @@ class Frames:
         frames = self._missing(plan, number + 1, run, rows=rows)
         if 2 * len(frames) < run:
             return
-        job = _RunJob(self, plan, frames, rows=rows, jumps=0, urgent=False)
+        job = RunJob(self, plan, frames, rows=rows, jumps=0, urgent=False)
         for frame in frames:
-            self._flights[self._frame_key(plan, frame, rows)] = _Flight(job)
+            self._flights[self._frame_key(plan, frame, rows)] = Flight(job)
         await self.pool.give(job)
 
     def _missing(self, plan: Plan, start: int, run: int, *, rows: bool) -> list[int]:
@@ -429,8 +310,8 @@ class Frames:
         await self._kept.put(key, plans.dump(job.facts, job.picks))
         return await self._with_sizes(plans.make(video, spec, job.facts, job.picks))
 
-    async def _plan_job(self, video: Video, spec: Spec, index: bytes | None) -> _PlanJob:
-        job = _PlanJob(video, spec, index)
+    async def _plan_job(self, video: Video, spec: Spec, index: bytes | None) -> PlanJob:
+        job = PlanJob(video, spec, index)
         await self.pool.give(job)
         with trio.move_on_after(_PLAN_DEADLINE_S):
             await job.done.wait()
