@@ -1,83 +1,50 @@
-"""Frames of videos: in order, again, at random and as an array; the index; a long listing.
+"""All frames of clips in order: one reader, again, many clips by several readers; memory and disk.
 
-Peers in the same round: the ffmpeg command writing to memory, decord with PIL in this process,
-ffprobe, and a folder of ext4 with as many names. Clips are drawn by ffmpeg's own test source.
+Peer in the same round: the ffmpeg command that writes the same files to memory (two at a time for
+many clips). Clips are drawn by ffmpeg's own test source.
+
+    python benchmarks/frames.py [--quick] [--only order many codecs memory] [--size 360p]
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import os
-import random
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from harness import Figure, alternate, arguments, at_least, at_most, compared, progress, run
-from mounts import mounted, oxenfs
+from clips import (
+    CODECS,
+    SIZES,
+    awake,
+    copies,
+    make_clip,
+    make_repository,
+    names,
+    need,
+    read_all,
+    together,
+)
+from harness import Figure, alternate, arguments, at_least, at_most, compared, no_more_than, run
+from machine import private_memory
 
 if TYPE_CHECKING:
     from work import Work
 
 SPEC = "fps=5,size=256x256"
 MEMORY = Path("/dev/shm")
-SIZES = {"360p": "640x360", "1080p": "1920x1080"}
-
-
-def make_clip(path: Path, size: str, seconds: int, gop: int, rate: int = 25) -> Path:
-    """Encode a clip that moves and has noise, once; kept for later runs."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        progress(f"encoding {path.name}")
-        source = f"testsrc2=size={size}:rate={rate}:duration={seconds},noise=alls=8:allf=t"
-        made = path.with_suffix(".part.mp4")
-        call = ["ffmpeg", "-nostdin", "-y", "-loglevel", "error", "-f", "lavfi", "-i", source]
-        call += ["-c:v", "libx264", "-preset", "veryfast", "-crf", "28", "-g", str(gop)]
-        call += ["-pix_fmt", "yuv420p", str(made)]
-        subprocess.run(call, check=True)
-        made.rename(path)
-    return path
-
-
-def make_repository(work: Work, clips: list[Path]) -> str:
-    """Return the address of a repository of the clips."""
-    source, folder = work.new_folder("source"), work.new_folder("repository") / "r"
-    for clip in clips:
-        shutil.copy2(clip, source / clip.name)
-    oxenfs(work, "init", folder)
-    oxenfs(work, "import", source, f"{folder}@main", "-m", "clips")
-    return f"{folder}@main"
-
-
-def names(folder: Path) -> list[str]:
-    """Return what is in a folder, as cheaply as that can be asked."""
-    with os.scandir(folder) as found:
-        return [entry.name for entry in found]
-
-
-def read_all(folder: Path) -> int:
-    """Read all files of a folder in order; return how many there were."""
-    found = sorted(names(folder))
-    for name in found:
-        (folder / name).read_bytes()
-    return len(found)
+SECTIONS = ("order", "many", "codecs", "memory")
+READERS = 4
+CLIPS = 16
 
 
 def in_order(work: Work, address: str, clip: Path) -> tuple[float, float]:
     """Return the seconds of the first and the second epoch in a new mount."""
-    with mounted(work, address) as mount:
-        (mount.folder / clip.name).read_bytes()
+    with awake(work, address, [clip]) as mount:
         folder = mount.folder / ".frames" / SPEC / clip.name
-        # The pool is awake, as in the middle of a training; the clip is not known yet.
-        names(mount.folder / ".frames" / "first")
-        time.sleep(1.0)
         started = time.perf_counter()
         count = read_all(folder)
         first = time.perf_counter() - started
@@ -97,176 +64,105 @@ def by_ffmpeg(clip: Path) -> float:
         return time.perf_counter() - started
 
 
-def at_random(read: Callable[[int], object], count: int, frames: int, seed: int) -> float:
-    """Return files per second for reading `count` of `frames` files in random order."""
-    order = random.Random(seed).sample(range(frames), count)
-    started = time.perf_counter()
-    for number in order:
-        read(number)
-    return count / (time.perf_counter() - started)
-
-
-def random_figures(
-    args: argparse.Namespace, work: Work, address: str, clip: Path, label: str
+def order_figures(
+    args: argparse.Namespace, work: Work, clip: Path, label: str, *, goals: bool = True
 ) -> list[Figure]:
-    """Compare 100 random frames of one clip, resized and encoded, and rows of its array."""
-    try:
-        import decord
-    except ImportError:
-        progress("no decord (pip install decord): no random frames")
-        return []
-    from PIL import Image
+    """Compare one reader with the command, and the second epoch with the first."""
+    address = make_repository(work, [clip])
+    sides = {
+        "oxenfs": lambda: in_order(work, address, clip),
+        "ffmpeg": lambda: (by_ffmpeg(clip), 0.0),
+    }
+    found = alternate(sides, args.rounds)
+    first = [a for a, _ in found["oxenfs"]]
+    again = [b for _, b in found["oxenfs"]]
+    theirs = [a for a, _ in found["ffmpeg"]]
+    what = f"all frames by {SPEC} in order, {label}"
+    goal, faster = (at_most(1.15), at_least(20)) if goals else (None, None)
+    return [
+        compared(what, first, "ffmpeg", theirs, "s", goal),
+        compared(f"second epoch, {label}", first, "the second", again, "s", faster),
+    ]
 
-    count = 20 if args.quick else 100
-    frames = len(decord.VideoReader(str(clip)))
-    seeds = iter(range(1000))
 
-    def theirs() -> float:
-        reader = decord.VideoReader(str(clip), width=256, height=256)
-
-        def read(number: int) -> None:
-            Image.fromarray(reader[number].asnumpy()).save(io.BytesIO(), "JPEG", quality=95)
-
-        return at_random(read, count, frames, next(seeds))
+def many_figures(args: argparse.Namespace, work: Work, clip: Path, label: str) -> list[Figure]:
+    """Compare several readers of many clips with as many commands, two at a time."""
+    clips = copies(work, clip, CLIPS)
+    address = make_repository(work, clips)
+    disk: list[float] = []
 
     def ours() -> float:
-        with mounted(work, address) as mount:
-            folder = mount.folder / ".frames" / "all,size=256x256" / clip.name
-            names(folder)
-            return at_random(
-                lambda number: (folder / f"{number + 1:06d}.jpg").read_bytes(),
-                count,
-                frames,
-                next(seeds),
-            )
+        cache = work.new_folder("cache")
+        with awake(work, address, clips, cache) as mount:
+            folder = mount.folder / ".frames" / SPEC
+            tasks = [lambda c=c: read_all(folder / c.name) for c in clips]
+            seconds = together(tasks, READERS)
+        disk.append(sum(f.stat().st_blocks * 512 for f in cache.rglob("*")) / 1e6)
+        return seconds
 
-    def rows() -> float:
-        with mounted(work, address) as mount:
-            path = mount.folder / ".frames" / "all,size=256x256" / f"{clip.name}.npy"
-            array = np.load(path, mmap_mode="r")
-            rate = at_random(lambda n: np.asarray(array[n]).sum(), count, frames, next(seeds))
-            # A mapping keeps the mount busy.
-            array._mmap.close()
-            return rate
+    def theirs() -> float:
+        return together([lambda c=c: by_ffmpeg(c) for c in clips], 2)
 
-    found = alternate({"oxenfs": ours, "array": rows, "decord": theirs}, args.rounds)
+    found = alternate({"oxenfs": ours, "ffmpeg": theirs}, args.rounds)
+    what = f"the same of {CLIPS} clips by {READERS} readers, {label}"
+    peer = "ffmpeg, 2 at a time"
     return [
-        compared(
-            f"{count} random frames of one clip, {label}",
-            found["oxenfs"],
-            "decord + PIL",
-            found["decord"],
-            "1/s",
-            at_least(1.0),
-        ),
-        compared(
-            f"np.load(mmap)[k], {label}",
-            found["array"],
-            "frame files",
-            found["oxenfs"],
-            "1/s",
-            at_least(0.9),
-        ),
+        compared(what, found["oxenfs"], peer, found["ffmpeg"], "s", at_most(1.15)),
+        Figure(f"disk used by that epoch, all of it cache, {label}", disk[-1], "MB"),
     ]
 
 
-def long_figures(args: argparse.Namespace, work: Work) -> list[Figure]:
-    """Index and list a long video."""
-    minutes = 5 if args.quick else 120
-    clip = make_clip(work.kept / "videos" / f"long-{minutes}.mp4", "128x96", 60 * minutes, 250)
-    address = make_repository(work, [clip])
-    probe = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=pts"]
+def memory_figures(args: argparse.Namespace, work: Work, clip: Path) -> list[Figure]:
+    """Watch daemon and children while eight readers read full pictures of eight clips."""
+    clips = copies(work, clip, 8)
+    address = make_repository(work, clips)
+    most = [0.0]
+    with awake(work, address, clips) as mount:
+        folder, pid = mount.folder / ".frames" / "every=5,png", mount.pid
+        done: list[float] = []
 
-    def ours() -> tuple[float, float]:
-        with mounted(work, address) as mount:
-            (mount.folder / clip.name).read_bytes()
-            names(mount.folder / ".frames" / "first")
-            time.sleep(1.0)
-            started = time.perf_counter()
-            names(mount.folder / ".frames" / "fps=5" / clip.name)
-            index = time.perf_counter() - started
-            started = time.perf_counter()
-            names(mount.folder / ".frames" / "fps=5" / clip.name)
-            return index, time.perf_counter() - started
+        def watch() -> None:
+            while len(done) < len(clips):
+                most[0] = max(most[0], private_memory(pid) / 1e6)
+                time.sleep(0.05)
 
-    def theirs() -> tuple[float, float]:
-        started = time.perf_counter()
-        subprocess.run([*probe, str(clip)], check=True, stdout=subprocess.DEVNULL)
-        index = time.perf_counter() - started
-        with mounted(work, address, None) as mount:
-            folder = mount.folder / ".frames" / "fps=5,bmp" / clip.name
-            names(folder)
-            started = time.perf_counter()
-            names(folder)
-            return index, time.perf_counter() - started
+        def read(clip: Path) -> None:
+            for name in sorted(names(folder / clip.name))[:60]:
+                (folder / clip.name / name).read_bytes()
+            done.append(0.0)
 
-    found = alternate({"oxenfs": ours, "peer": theirs}, args.rounds)
-    return [
-        compared(
-            f"index and first listing of {minutes} minutes",
-            [a for a, _ in found["oxenfs"]],
-            "ffprobe",
-            [a for a, _ in found["peer"]],
-            "s",
-            at_most(1.0),
-        ),
-        compared(
-            f"listing its {minutes * 300:,} frames again",
-            [b for _, b in found["oxenfs"]],
-            "the same with fixed sizes",
-            [b for _, b in found["peer"]],
-            "s",
-            at_most(1.3),
-        ),
-    ]
+        together([watch, *(lambda c=c: read(c) for c in clips)], 9)
+    goal = no_more_than(700)
+    return [Figure("memory, daemon and children, 8 readers of 1080p", most[0], "MB", goal=goal)]
 
 
 def measure(args: argparse.Namespace, work: Work) -> list[Figure]:
-    """Measure clip by clip."""
-    if shutil.which("ffmpeg") is None:
-        sys.exit("these figures need ffmpeg and ffprobe (apt-get install ffmpeg)")
-    figures = []
+    """Measure what was asked for."""
+    need("ffmpeg")
+    figures: list[Figure] = []
     seconds = 10 if args.quick else 60
-    for label, size in SIZES.items():
-        for gop in (250,) if args.quick else (250, 600):
-            name = f"{label}-{seconds}s-gop{gop}.mp4"
-            clip = make_clip(work.kept / "videos" / name, size, seconds, gop)
-            address = make_repository(work, [clip])
-            found = alternate(
-                {
-                    "oxenfs": lambda a=address, c=clip: in_order(work, a, c),
-                    "ffmpeg": lambda c=clip: (by_ffmpeg(c), 0.0),
-                },
-                args.rounds,
-            )
-            first = [a for a, _ in found["oxenfs"]]
-            figures.append(
-                compared(
-                    f"all frames by {SPEC} in order, {label}, GOP {gop}",
-                    first,
-                    "ffmpeg",
-                    [a for a, _ in found["ffmpeg"]],
-                    "s",
-                    at_most(1.15),
-                )
-            )
-            figures.append(
-                compared(
-                    f"second epoch, {label}, GOP {gop}",
-                    first,
-                    "the second",
-                    [b for _, b in found["oxenfs"]],
-                    "s",
-                    at_least(20),
-                )
-            )
-            figures += random_figures(args, work, address, clip, f"{label}, GOP {gop}")
-    return figures + long_figures(args, work)
+    for size in args.size:
+        if "order" in args.only:
+            for gop in (250,) if args.quick else (250, 600):
+                clip = make_clip(work, size, seconds, gop)
+                figures += order_figures(args, work, clip, f"{size}, GOP {gop}")
+        if "many" in args.only:
+            figures += many_figures(args, work, make_clip(work, size, 10, 250), size)
+        if "codecs" in args.only:
+            for codec in sorted(set(CODECS) - {"h264"}):
+                clip = make_clip(work, size, 10, 250, codec)
+                figures += order_figures(args, work, clip, f"{size}, {codec}", goals=False)
+    if "memory" in args.only:
+        figures += memory_figures(args, work, make_clip(work, "1080p", 10, 250))
+    return figures
 
 
 def main() -> None:
     """Read the arguments and print the figures."""
-    run(arguments("frames of videos", rounds=3).parse_args(), measure)
+    parser = arguments("frames of clips in order", rounds=3)
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--size", nargs="+", choices=list(SIZES), default=list(SIZES))
+    run(parser.parse_args(), measure)
 
 
 if __name__ == "__main__":

@@ -63,17 +63,11 @@ def add_server(parser: argparse.ArgumentParser) -> None:
 @contextmanager
 def origin(work: Work, tree: Tree, real: str | None = None) -> Iterator[Origin]:
     """Serve a tree: by our own server, or by the `oxen-server` whose binary is given."""
-    port = free_port()
     if real is None:
-        folder = work.new_folder("served")
-        (folder / "bench").mkdir()
-        source = repository_folder(repository(work, tree))
-        # Served from where it is kept; the server writes nothing of it.
-        (folder / NAME).symlink_to(source, target_is_directory=True)
-        words = command("serve", folder, "--port", str(port))
-        with _running(work, words, port):
-            yield Origin(f"127.0.0.1:{port}", "our server")
+        with served(work, repository_folder(repository(work, tree))) as ours:
+            yield ours
         return
+    port = free_port()
     folder = work.kept / "oxen-server" / tree.key
     complete = folder.with_name(f"{tree.key}.complete")
     if work.fresh or not complete.exists():
@@ -88,6 +82,17 @@ def origin(work: Work, tree: Tree, real: str | None = None) -> Iterator[Origin]:
             oxenfs(work, "import", tree.at(work.kept), found.address(), "-m", "benchmark")
             complete.touch()
         yield found
+
+
+@contextmanager
+def served(work: Work, source: Path) -> Iterator[Origin]:
+    """Serve a local repository by our own server, from where it is; nothing of it is written."""
+    port = free_port()
+    folder = work.new_folder("served")
+    (folder / "bench").mkdir()
+    (folder / NAME).symlink_to(source, target_is_directory=True)
+    with _running(work, command("serve", folder, "--port", str(port)), port):
+        yield Origin(f"127.0.0.1:{port}", "our server")
 
 
 @contextmanager

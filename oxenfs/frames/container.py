@@ -40,8 +40,16 @@ class BadVideo(Exception):
 TROUBLE = (av.FFmpegError, ValueError, OSError, IndexError, OverflowError, MemoryError)
 
 
-def open_container(source: Source) -> InputContainer:
+_UNPARSED = {"fflags": "noparse+nofillin"}
+
+
+def open_container(source: Source, *, parsed: bool = True) -> InputContainer:
     """Open `source` for demuxing.
+
+    Args:
+        source: the file.
+        parsed: whether the library looks into packets. Not if they are not there, and the tables
+            tell everything.
 
     Raises:
         BadVideo: it is no video.
@@ -55,7 +63,7 @@ def open_container(source: Source) -> InputContainer:
         container: InputContainer = av.open(
             file,
             metadata_errors="replace",
-            options=dict(_OPTIONS),
+            options=dict(_OPTIONS) if parsed else {**_OPTIONS, **_UNPARSED},
             buffer_size=BLOCK_BYTES if source.size > 8 * BLOCK_BYTES else BLOCK_BYTES // 8,
         )
         return container
@@ -65,9 +73,9 @@ def open_container(source: Source) -> InputContainer:
 
 
 @contextlib.contextmanager
-def opened(source: Source) -> Iterator[InputContainer]:
+def opened(source: Source, *, parsed: bool = True) -> Iterator[InputContainer]:
     """Open `source`, and close it at the end."""
-    container = open_container(source)
+    container = open_container(source, parsed=parsed)
     try:
         yield container
     finally:

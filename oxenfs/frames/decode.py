@@ -8,7 +8,7 @@ It never gives a neighbour. After a frame it stays where it is, so reading on de
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 
 from oxenfs.frames.container import PIXELS_MAX, TROUBLE, BadVideo, open_container
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 THREADS = 2
 _FAR_S = 1
+_SKIPPING = frozenset(["h264"])
+"""Codecs whose packets say whether another frame refers to them (H.264: `nal_ref_idc`)."""
 
 Passing = Callable[[int, "VideoFrame"], None]
 """Gets each frame that is decoded on the way to another, with its number."""
@@ -32,19 +34,27 @@ class Decoder:
     """An open decoder of one video. One thread at a time.
 
     Attributes:
+        index: the video's.
         number: of the frame that was given last; -1 at first.
         passing: gets frames that are decoded on the way.
+        welcome: the numbers of those that it wants; others may be left out.
+        coming: numbers of the frames that will be asked for next; others may be left out, up to
+            the last of them.
         stream: of the container that is open.
     """
 
     def __init__(self, source: Source, index: FrameIndex) -> None:
         """Open the stream of `index`; raise `BadVideo` if that fails."""
         self._source = source
-        self._index = index
+        self.index = index
         self._patient = not index.trusted
         self._container: InputContainer | None = None
+        self._frames: Iterator[VideoFrame] = iter(())
         self.number = -1
         self.passing: Passing | None = None
+        self.welcome: Set[int] = frozenset()
+        self.coming: Sequence[int] = ()
+        self._target: int | None = None
         self._current: VideoFrame | None = None
         # The frame after the one that was looked for, if it came instead of it.
         self._pending: VideoFrame | None = None
@@ -55,14 +65,17 @@ class Decoder:
     @property
     def bytes(self) -> int:
         """About how much memory this holds: reference pictures and those on their way."""
-        shape = self._index.shape
-        return 4 << 20 if not shape.width else (4 << 20) + 24 * shape.width * shape.height * 3 // 2
+        shape = self.index.shape
+        return 4 << 20 if not shape.width else (4 << 20) + 16 * shape.width * shape.height * 3 // 2
 
     def close(self) -> None:
         """Let go of the decoder."""
+        # A generator that waits refers to us, and so would keep all pictures until a collection.
+        self._frames = iter(())
         if self._container is not None:
             self._container.close()
             self._container = None
+            del self.stream
         self._current = self._pending = self._before = None
 
     def distance(self, number: int) -> int:
@@ -102,7 +115,7 @@ class Decoder:
     def held(self, number: int) -> VideoFrame | None:
         """Return the frame, or the last one before it that can be decoded."""
         found = self.frame(number)
-        if found is not None or self._index.ordered:
+        if found is not None or self.index.ordered:
             return found if found is not None else self._before
         before = self._missing.get(number)
         return None if before is None else self.frame(before)
@@ -111,18 +124,18 @@ class Decoder:
         """Yield ways to get before the frame, the cheapest first."""
         if self._reachable(number):
             yield lambda: True
-        if self._index.ordered:
+        if self.index.ordered:
             yield self._restart
             return
         key = self._key_before(number)
         if key >= 0:
-            yield lambda: self._seek(self._index.seeks[key])
+            yield lambda: self._seek(self.index.seeks[key])
         if not self._patient:
             # An error, or frames lost by decoding in several threads: once more, slowly.
             self._patient = True
             self._open()
             if key >= 0:
-                yield lambda: self._seek(self._index.seeks[key])
+                yield lambda: self._seek(self.index.seeks[key])
         if key > 0:
             yield lambda: self._seek(self._earlier(key))
         yield self._restart
@@ -131,32 +144,32 @@ class Decoder:
         """Return whether decoding on from here is the way to get to the frame."""
         if self._ended or number <= self.number:
             return False
-        if self._index.ordered:
+        if self.index.ordered:
             return True
         if self._at is None:
             return False
-        target = self._index.pts[number]
+        target = self.index.pts[number]
         if self._pending is not None and (self._pending.pts or 0) > target:
             return False
         key = self._key_before(number)
-        return key < 0 or self._index.seeks[key] <= self._at
+        return key < 0 or self.index.seeks[key] <= self._at
 
     def _key_before(self, number: int) -> int:
         """Return which seek point is the last at or before the frame, -1 if there is none."""
-        return bisect.bisect_right(self._index.seeks, self._index.pts[number]) - 1
+        return bisect.bisect_right(self.index.seeks, self.index.pts[number]) - 1
 
     def _earlier(self, key: int) -> int:
-        seeks = self._index.seeks
-        if not self._index.far_seeks:
+        seeks = self.index.seeks
+        if not self.index.far_seeks:
             return seeks[key - 1]
-        limit = seeks[key] - int(_FAR_S / self._index.time_base)
+        limit = seeks[key] - int(_FAR_S / self.index.time_base)
         return seeks[max(bisect.bisect_right(seeks, limit, 0, key) - 1, 0)]
 
     def _open(self) -> None:
         self.close()
         self._container = open_container(View(self._source))
         try:
-            stream = self._container.streams[self._index.stream]
+            stream = self._container.streams[self.index.stream]
         except IndexError as exc:
             raise BadVideo("its video stream is gone") from exc
         if stream.type != "video" or stream.codec_context is None:
@@ -194,9 +207,9 @@ class Decoder:
 
     def _forward(self, number: int) -> VideoFrame | None:
         """Decode on until the frame comes; None if another one comes instead, or the end."""
-        if self._index.ordered:
+        if self.index.ordered:
             return self._count_to(number)
-        target = self._index.pts[number]
+        target = self._target = self.index.pts[number]
         while True:
             frame = self._pending if self._pending is not None else next(self._frames, None)
             self._pending = None
@@ -239,14 +252,28 @@ class Decoder:
     def _number_of(self, frame: VideoFrame) -> int | None:
         if frame.pts is None:
             return None
-        pts = self._index.pts
+        pts = self.index.pts
         at = bisect.bisect_left(pts, frame.pts)
         return at if at < len(pts) and pts[at] == frame.pts else None
 
     def _decoded(self) -> Iterator[VideoFrame]:
         """Yield frames from the container's position on; errors of single packets are passed by."""
         assert self._container is not None
-        return decoded(self._container, self.stream, self._source.check)
+        skipped = None if self._patient or self.index.ordered else self._unneeded
+        return decoded(self._container, self.stream, self._source.check, skipped)
+
+    def _unneeded(self, packet: Packet[VideoStream]) -> bool:
+        """Return whether nobody wants the picture of a packet, unless another refers to it."""
+        pts, coming = self.index.pts, self.coming
+        if self._target is None or packet.pts is None:
+            return False
+        number = bisect.bisect_left(pts, packet.pts)
+        if packet.pts < self._target:
+            return self.passing is None or number not in self.welcome
+        if packet.pts == self._target or not coming or number >= coming[-1]:
+            return False
+        at = bisect.bisect_left(coming, number)
+        return coming[at] != number and (self.passing is None or number not in self.welcome)
 
 
 def packets(
@@ -262,18 +289,38 @@ def packets(
 
 
 def decoded(
-    container: InputContainer, stream: VideoStream, on_trouble: Callable[[], None]
+    container: InputContainer,
+    stream: VideoStream,
+    on_trouble: Callable[[], None],
+    unneeded: Callable[[Packet[VideoStream]], bool] | None = None,
 ) -> Iterator[VideoFrame]:
     """Yield the frames that come from the container's position on, in presentation order.
 
-    `on_trouble` is called after each error of the library; it may raise.
+    Args:
+        container: where its packets come from.
+        stream: of the container.
+        on_trouble: is called after each error of the library; it may raise.
+        unneeded: says of which packets the picture need not come. If no other picture refers to
+            it, it is not decoded; that changes no pixel of the others.
     """
+    context = stream.codec_context
+    if unneeded is None or context.name not in _SKIPPING:
+        unneeded = _needed
+    context.skip_frame = "DEFAULT"  # whatever an earlier one left behind
+    skips = False
     for packet in packets(container, stream, on_trouble):
+        if unneeded(packet) is not skips:
+            skips = not skips
+            context.skip_frame = "NONREF" if skips else "DEFAULT"
         try:
             yield from packet.decode()
         except TROUBLE:
             on_trouble()
     try:
-        yield from stream.codec_context.decode(None)
+        yield from context.decode(None)
     except TROUBLE:
         on_trouble()
+
+
+def _needed(packet: Packet[VideoStream]) -> bool:
+    return False

@@ -11,7 +11,7 @@ from array import array
 from dataclasses import dataclass
 
 from oxenfs.errors import IntegrityError
-from oxenfs.frames.pool import Video
+from oxenfs.frames.jobs import Video
 from oxenfs.frames.spec import Spec
 
 _HEADER = struct.Struct("<III")

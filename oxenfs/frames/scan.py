@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from av.sidedata.sidedata import Type
 
-from oxenfs.frames.container import BadVideo, opened, video_stream
-from oxenfs.frames.decode import Decoder, decoded, packets
+from oxenfs.frames.container import TROUBLE, BadVideo, opened, video_stream
+from oxenfs.frames.decode import Decoder, decoded
 from oxenfs.frames.index import FrameIndex, Shape
 from oxenfs.frames.select import nearest
 from oxenfs.frames.source import Source, View, without_media
@@ -42,11 +42,15 @@ class _Distrust(Exception):
     """The packets do not tell which frames there are."""
 
 
-def scan(source: Source) -> FrameIndex:
+def scan(source: Source, keep: Callable[[Decoder], None] = Decoder.close) -> FrameIndex:
     """Return the frame index of a video.
 
     Of a plain mp4 or mov only the tables are read, and what its first frame needs; of other
     containers everything, once.
+
+    Args:
+        source: the video.
+        keep: gets the decoder that decoded the first frame, if there was one.
 
     Raises:
         BadVideo: there is no frame to show.
@@ -70,10 +74,15 @@ def scan(source: Source) -> FrameIndex:
         frame = decoder.held(0)
         if frame is None:
             # The first one is damaged: the shape is that of the first that is not.
+            decoder.close()
             return _patiently(source)
-        return replace(index, shape=shape_of(frame, _aspect(decoder.stream)))
-    finally:
+        index = replace(index, shape=shape_of(frame, _aspect(decoder.stream)))
+    except BaseException:
         decoder.close()
+        raise
+    decoder.index = index
+    keep(decoder)
+    return index
 
 
 def shape_of(frame: VideoFrame, aspect: tuple[int, int]) -> Shape:
@@ -107,43 +116,40 @@ def _aspect(stream: VideoStream) -> tuple[int, int]:
 
 
 def _from_packets(source: Source, tables_only: bool) -> FrameIndex:
-    with opened(source) as container:
+    # Of the tables alone: a parser would find no keyframe in zeros, and takes half of the time.
+    with opened(source, parsed=not tables_only) as container:
         stream = video_stream(container)
         codec = stream.codec_context.name
         if tables_only and codec == "vp8":
             raise _Distrust  # its hidden packets are told by their first byte
-        troubles: list[None] = []
-        found = list(_read(container, stream, codec, troubles))
-        source.check()
-        if troubles:
-            raise _Distrust
-        if tables_only:
-            found = _with_keys(found, stream)
+        try:
+            found = _read(container, stream, codec)
+        finally:
+            source.check()
         return _index(container, stream, found)
 
 
-def _read(
-    container: InputContainer, stream: VideoStream, codec: str, troubles: list[None]
-) -> Iterable[_Packet]:
+def _read(container: InputContainer, stream: VideoStream, codec: str) -> list[_Packet]:
+    """Return what the packets say; raise `_Distrust` if that is not to be relied on."""
     vp8 = codec == "vp8"
-    count = 0
-    for packet in packets(container, stream, lambda: troubles.append(None)):
-        if packet.is_corrupt:
-            raise _Distrust
-        if vp8 and not memoryview(packet)[0] & _VP8_SHOWN:
-            continue
-        count += 1
-        if count > FRAMES_MAX:
-            raise BadVideo(f"more than {FRAMES_MAX:,} frames")
-        yield _Packet(
-            packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, packet.is_discard
-        )
-
-
-def _with_keys(found: list[_Packet], stream: VideoStream) -> list[_Packet]:
-    """Take the key flags from the container's table: the parser finds none in zeros."""
-    keys = {entry.timestamp for entry in stream.index_entries if entry.is_keyframe}
-    return [packet._replace(key=packet.dts in keys) for packet in found]
+    found: list[_Packet] = []
+    # A long video has hundreds of thousands of them, and each call here is a fifth of a packet.
+    add, new = found.append, tuple.__new__
+    try:
+        for packet in container.demux(stream):
+            if not packet.size:
+                continue
+            if packet.is_corrupt:
+                raise _Distrust
+            if vp8 and not memoryview(packet)[0] & _VP8_SHOWN:
+                continue
+            facts = (packet.pts, packet.dts, packet.duration or 0)
+            add(new(_Packet, (*facts, packet.is_keyframe, packet.is_discard)))
+            if len(found) > FRAMES_MAX:
+                raise BadVideo(f"more than {FRAMES_MAX:,} frames")
+    except TROUBLE as exc:
+        raise _Distrust from exc
+    return found
 
 
 def _index(container: InputContainer, stream: VideoStream, found: list[_Packet]) -> FrameIndex:

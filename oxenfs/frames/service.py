@@ -18,15 +18,16 @@ import trio
 
 from oxenfs.errors import DamagedFrame, DecodeError, IntegrityError, OxenfsError, VideoError
 from oxenfs.frames import plans
+from oxenfs.frames.flights import Flight, PlanJob, RunJob
 from oxenfs.frames.index import FrameIndex
 from oxenfs.frames.index import load as load_index
+from oxenfs.frames.jobs import Video
 from oxenfs.frames.kept import Kept, MemoryKept
 from oxenfs.frames.plans import Plan
-from oxenfs.frames.pool import Job, Pool, Video
+from oxenfs.frames.pool import Pool
 from oxenfs.frames.reading import Reading
 from oxenfs.frames.select import MISSING
 from oxenfs.frames.spec import Spec
-from oxenfs.frames.wire import Head
 from oxenfs.store.counters import Counters
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ _PLAN_DEADLINE_S = 120.0
 _PLANS = 256
 _ERRORS = 4096
 _ROW_BYTES_KEPT = 64 << 20
+_ROW_BYTES_ON_DISK = 1 << 20
+_WINDOW_BYTES = 2 << 20
 _SAVE_S = 2.0
 _SAVES_MAX = 64
 
@@ -50,118 +53,6 @@ def version() -> str:
         return f"{FORMAT_VERSION}/{importlib.metadata.version('av')}"
     except importlib.metadata.PackageNotFoundError:
         return f"{FORMAT_VERSION}/none"
-
-
-class _Flight:
-    """Something that is being made; whoever else wants it waits."""
-
-    __slots__ = ("data", "done", "failure", "job")
-
-    def __init__(self, job: Job | None = None) -> None:
-        self.done = trio.Event()
-        self.data: bytes | None = None
-        self.failure: Exception | None = None
-        self.job = job
-
-    def land(self, data: bytes | None, failure: Exception | None = None) -> None:
-        """Give everybody who waits the result."""
-        self.data, self.failure = data, failure
-        self.done.set()
-
-
-class _PlanJob(Job):
-    """Works out a plan, and the index where there is none yet."""
-
-    def __init__(self, video: Video, spec: Spec, index: bytes | None) -> None:
-        super().__init__(video, urgent=True)
-        self._spec = spec
-        self._index = index
-        self.done = trio.Event()
-        self.failure: Exception | None = None
-        self.facts: dict[str, int] = {}
-        self.picks: array[int] = array("I")
-        self.index = b""
-
-    def message(self) -> tuple[Head, bytes]:
-        """Return the request, with the index that is kept."""
-        return {"t": "plan", "spec": self._spec.text}, self._index or b""
-
-    def take(self, head: Head, body: bytes) -> None:
-        """Take the answer apart, and believe nothing that does not fit."""
-        try:
-            self.facts = {
-                name: int(head[name]) for name in ("count", "width", "height", "bytes", "exact")
-            }
-            length = int(head["index"])
-            if not 0 <= length <= len(body) or (len(body) - length) % 4:
-                raise ValueError("lengths")
-            split = len(body) - length
-            self.picks, self.index = plans.picks_of(body[:split]), body[split:]
-            if len(self.picks) != self.facts["count"] or min(self.facts.values()) < 0:
-                raise ValueError("counts")
-            if self.index:
-                load_index(self.index)
-        except (KeyError, TypeError, ValueError, IntegrityError) as exc:
-            self.failure = DecodeError(f"a decoding process answers nonsense: {exc}")
-
-    def fail(self, exc: Exception) -> None:
-        """Note why."""
-        self.failure = exc
-        self.done.set()
-
-    def end(self) -> None:
-        """Wake who waits."""
-        self.done.set()
-
-
-class _RunJob(Job):
-    """Makes some frames."""
-
-    def __init__(
-        self,
-        service: Frames,
-        plan: Plan,
-        frames: list[int],
-        *,
-        rows: bool,
-        passing: bool,
-        urgent: bool,
-    ) -> None:
-        super().__init__(plan.video, urgent=urgent)
-        self._service = service
-        self._plan = plan
-        self._frames = frames
-        self._rows = rows
-        self._passing = passing
-        self.left = set(frames)
-
-    def message(self) -> tuple[Head, bytes]:
-        """Return what is still to be made."""
-        frames = [frame for frame in self._frames if frame in self.left]
-        head = {"t": "run", "spec": self._plan.spec.text, "rows": self._rows, "frames": frames}
-        return {**head, "passing": self._passing, "urgent": self.urgent}, b""
-
-    def take(self, head: Head, body: bytes) -> None:
-        """Keep one frame."""
-        frame = head.get("frame")
-        if not isinstance(frame, int):
-            return
-        if head["t"] == "missing":
-            why = f"frame {frame} cannot be decoded: its data is damaged"
-            self._service.landed(self._plan, frame, self._rows, None, DamagedFrame(why))
-        elif not self._rows or len(body) == self._plan.row_bytes:
-            self._service.landed(self._plan, frame, self._rows, body, None)
-        self.left.discard(frame)
-
-    def fail(self, exc: Exception) -> None:
-        """Tell whoever waits for what was not made."""
-        for frame in self.left:
-            self._service.landed(self._plan, frame, self._rows, None, exc)
-        self.left.clear()
-
-    def end(self) -> None:
-        """Nothing of it may be left waiting."""
-        self.fail(DecodeError("decoding was given up"))
 
 
 class Frames:
@@ -189,9 +80,9 @@ class Frames:
         self._kept: Kept = kept or MemoryKept(16 << 20)
         self._recent = MemoryKept()
         self._rows = MemoryKept(_ROW_BYTES_KEPT)
-        self._flights: dict[bytes, _Flight] = {}
+        self._flights: dict[bytes, Flight] = {}
         self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
-        self._planning: dict[tuple[str, str], _Flight] = {}
+        self._planning: dict[tuple[str, str], Flight] = {}
         self._errors: OrderedDict[tuple[str, str], VideoError] = OrderedDict()
         self._reading: OrderedDict[tuple[str, str, bool], Reading] = OrderedDict()
         self._nursery: trio.Nursery | None = None
@@ -242,7 +133,7 @@ class Frames:
             await flight.done.wait()
             if flight.failure is not None:
                 raise flight.failure
-        flight = self._planning[key] = _Flight()
+        flight = self._planning[key] = Flight()
         try:
             plan = await self._make_plan(video, spec)
             self._plans[key] = plan
@@ -277,16 +168,30 @@ class Frames:
         Raises:
             DecodeError: it cannot be made, or not within the deadline; decoding goes on then.
         """
-        return await self._frame(plan, number, rows=False)
+        return await self._frame(plan, number, 0, rows=False)
 
-    async def row(self, plan: Plan, number: int) -> bytes:
-        """Return a frame of the array, uint8[height, width, 3]."""
-        return await self._frame(plan, number, rows=True)
+    async def row(self, plan: Plan, number: int, last: int) -> bytes:
+        """Return a frame of the array, uint8[height, width, 3].
+
+        Those up to `last` are wanted next.
+        """
+        return await self._frame(plan, number, last - number, rows=True)
 
     def landed(
-        self, plan: Plan, frame: int, rows: bool, data: bytes | None, failure: Exception | None
+        self,
+        plan: Plan,
+        frame: int,
+        rows: bool,
+        data: bytes | None,
+        failure: Exception | None,
+        *,
+        scattered: bool = False,
     ) -> None:
-        """Take a frame that a child has made, or not."""
+        """Take a frame that a child has made, or not.
+
+        Rows are large, and cheap to make in order: only small ones are kept on disk, and only if
+        they are read at random (`scattered`).
+        """
         key = self._frame_key(plan, frame, rows)
         if data is not None:
             self.counters.decoded += 1
@@ -296,27 +201,32 @@ class Frames:
                 self.counters.encoded += 1
                 self._recent.add(key, data)
                 plan.learn(frame, len(data))
-                if self._nursery is not None:
-                    self._nursery.start_soon(self._kept.put, key, data)
+            on_disk = not rows or (scattered and len(data) <= _ROW_BYTES_ON_DISK)
+            if on_disk and self._nursery is not None:
+                self._nursery.start_soon(self._kept.put, key, data)
         flight = self._flights.pop(key, None)
         if flight is not None:
+            if flight.job is not None:
+                flight.job.here(frame)
             flight.land(data, failure)
 
-    async def _frame(self, plan: Plan, number: int, *, rows: bool) -> bytes:
+    async def _frame(self, plan: Plan, number: int, more: int, *, rows: bool) -> bytes:
         frame = plan.picks[number]
         if frame == MISSING:
             raise DecodeError("the video, or its segment, has no such frame")
         reading = self._reading_of(plan, rows)
-        run = reading.at(number)
+        run = max(reading.at(number), more)
         key = self._frame_key(plan, frame, rows)
         memory = self._rows if rows else self._recent
         data = memory.peek(key)
-        if data is None and key not in self._flights and not rows:
+        on_disk = not rows or plan.row_bytes <= _ROW_BYTES_ON_DISK
+        if data is None and key not in self._flights and on_disk:
             data = await self._kept.get(key)
             if data is not None:
                 memory.add(key, data)
         if data is not None:
-            plan.learn(frame, len(data))
+            if not rows:
+                plan.learn(frame, len(data))
             if run:
                 await self._read_ahead(plan, number, run, rows=rows)
             return data
@@ -324,7 +234,7 @@ class Frames:
         if flight is None:
             flight = await self._start(plan, number, run, reading, rows=rows)
         elif flight.job is not None:
-            await self.pool.urge(flight.job)
+            await self.pool.urge(flight.job, frame)
         with trio.move_on_after(DEADLINE_S):
             await flight.done.wait()
         if flight.data is not None:
@@ -337,14 +247,14 @@ class Frames:
 
     async def _start(
         self, plan: Plan, number: int, run: int, reading: Reading, *, rows: bool
-    ) -> _Flight:
+    ) -> Flight:
         frames = [plan.picks[number]]
         if run:
             frames += self._missing(plan, number + 1, run, rows=rows)
-        passing = not rows and reading.scattered
-        job = _RunJob(self, plan, frames, rows=rows, passing=passing, urgent=True)
+        jumps = 0 if rows and plan.row_bytes > _ROW_BYTES_ON_DISK else reading.jumps
+        job = RunJob(self, plan, frames, rows=rows, jumps=jumps, urgent=True)
         for frame in frames:
-            self._flights[self._frame_key(plan, frame, rows)] = _Flight(job)
+            self._flights[self._frame_key(plan, frame, rows)] = Flight(job)
         flight = self._flights[self._frame_key(plan, frames[0], rows)]
         await self.pool.give(job)
         return flight
@@ -354,9 +264,9 @@ class Frames:
         frames = self._missing(plan, number + 1, run, rows=rows)
         if 2 * len(frames) < run:
             return
-        job = _RunJob(self, plan, frames, rows=rows, passing=False, urgent=False)
+        job = RunJob(self, plan, frames, rows=rows, jumps=0, urgent=False)
         for frame in frames:
-            self._flights[self._frame_key(plan, frame, rows)] = _Flight(job)
+            self._flights[self._frame_key(plan, frame, rows)] = Flight(job)
         await self.pool.give(job)
 
     def _missing(self, plan: Plan, start: int, run: int, *, rows: bool) -> list[int]:
@@ -367,7 +277,7 @@ class Frames:
             key = self._frame_key(plan, frame, rows)
             if frame == MISSING or key in memory or key in self._flights:
                 continue
-            if rows or not self._kept.has(key):
+            if (rows and plan.row_bytes > _ROW_BYTES_ON_DISK) or not self._kept.has(key):
                 found.append(frame)
         return found
 
@@ -375,8 +285,11 @@ class Frames:
         key = (plan.video.key, plan.spec.text, rows)
         found = self._reading.get(key)
         if found is None:
-            size = plan.row_bytes if rows else max(plan.row_bytes // 10, 4096)
-            found = self._reading[key] = Reading(size)
+            if rows:
+                found = Reading(plan.row_bytes, _WINDOW_BYTES)
+            else:
+                found = Reading(max(plan.row_bytes // 10, 4096))
+            self._reading[key] = found
             if len(self._reading) > _PLANS:
                 self._reading.popitem(last=False)
         self._reading.move_to_end(key)
@@ -397,8 +310,8 @@ class Frames:
         await self._kept.put(key, plans.dump(job.facts, job.picks))
         return await self._with_sizes(plans.make(video, spec, job.facts, job.picks))
 
-    async def _plan_job(self, video: Video, spec: Spec, index: bytes | None) -> _PlanJob:
-        job = _PlanJob(video, spec, index)
+    async def _plan_job(self, video: Video, spec: Spec, index: bytes | None) -> PlanJob:
+        job = PlanJob(video, spec, index)
         await self.pool.give(job)
         with trio.move_on_after(_PLAN_DEADLINE_S):
             await job.done.wait()

@@ -11,7 +11,7 @@ Fetch = Callable[[int, int], bytes]
 """Returns the bytes from an offset on, as many as asked for; raises `SourceFailed`."""
 
 BLOCK_BYTES = 256 * 1024
-_BLOCKS = 32
+_BLOCKS = 12
 _BOXES_MAX = 1000
 _BOX_BYTES_MAX = 1 << 62
 _FRAGMENTS = frozenset([b"moof", b"sidx", b"styp"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,12 +23,18 @@ from oxenfs.frames.spec import Pictures, Spec
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-DECODER_BYTES = 200 << 20
+DECODER_BYTES = 220 << 20
 """How much memory the open decoders of a child may hold, about."""
 
-PASSING_BYTES = 16 << 20
+PASSING_BYTES = 32 << 20
+"""How much memory pictures may hold that passed by and wait for being encoded."""
+
 _DECODERS_EACH = 3
 _PIPELINES_EACH = 8
+_WELCOMES_EACH = 4
+_PASSING_PRICE = 4
+"""What making one passing frame costs, in frames decoded on the way to one that is asked for,
+twice: scaling and encoding it, and decoding it if nothing refers to it."""
 
 
 class Video:
@@ -37,28 +43,51 @@ class Video:
     Attributes:
         source: its bytes.
         pipelines: how its frames become pictures, by the text of what is wanted.
-        welcome: frames that are made when they pass by.
     """
 
     def __init__(self, source: Source) -> None:
         """Nothing is read yet."""
         self.source = source
         self.pipelines: OrderedDict[str, Pipeline] = OrderedDict()
-        self.welcome: set[int] = set()
-        self._expected = ""
+        self._welcome: OrderedDict[tuple[str, str], set[int]] = OrderedDict()
+        self._made: dict[tuple[str, str], set[int]] = {}
+        self._spare: Decoder | None = None
         self._index: FrameIndex | None = None
 
-    def expect(self, order: Order) -> None:
-        """Let the frames of a SPEC be welcome when they pass by, once each."""
-        if self._expected != order.spec.text:
-            self._expected = order.spec.text
-            self.welcome = set(select(self.index(), order.spec))
+    def take_spare(self) -> Decoder | None:
+        """Return the decoder that made the index, once."""
+        spare, self._spare = self._spare, None
+        return spare
+
+    def note(self, order: Order, frame: int) -> None:
+        """Note that a frame of an order is made: it is not welcome any more."""
+        key = (order.spec.text, order.pictures.text)
+        if key in self._welcome:
+            self._welcome[key].discard(frame)
+        elif order.jumps:
+            self._made.setdefault(key, set()).add(frame)
+            if len(self._made) > _WELCOMES_EACH:
+                del self._made[next(iter(self._made))]
+
+    def welcome(self, order: Order) -> set[int]:
+        """Return the frames of a SPEC that are not made yet, to be made when they pass by."""
+        key = (order.spec.text, order.pictures.text)
+        found = self._welcome.get(key)
+        if found is None:
+            made = self._made.pop(key, set())
+            found = self._welcome[key] = set(select(self.index(), order.spec)) - made
+            if len(self._welcome) > _WELCOMES_EACH:
+                self._welcome.popitem(last=False)
+        return found
 
     def index(self, kept: bytes | None = None) -> FrameIndex:
         """Return the index, from `kept` if that is one, else from the video."""
         if self._index is None:
-            self._index = indexes.load(kept) if kept else scan(self.source)
+            self._index = indexes.load(kept) if kept else scan(self.source, self._keep)
         return self._index
+
+    def _keep(self, decoder: Decoder) -> None:
+        self._spare = decoder
 
     def pipeline(self, pictures: Pictures) -> Pipeline:
         """Return the filters that make such pictures; raise `BadVideo` if they cannot be made."""
@@ -108,6 +137,7 @@ class Decoders:
     def at(self, name: str, video: Video, frame: int) -> Decoder:
         """Return the decoder of a video that gets to a frame with the least work."""
         index = video.index()
+        self.adopt(name, video)
         own = [(key, held) for key, (whose, held) in self._open.items() if whose == name]
         fresh = frame - self._key_before(index, frame) + 1
         if own:
@@ -121,6 +151,20 @@ class Decoders:
         self._open[id(decoder)] = (name, decoder)
         self._shrink()
         return decoder
+
+    def adopt(self, name: str, video: Video) -> None:
+        """Take the decoder that made the index of a video: it counts from now on."""
+        spare = video.take_spare()
+        if spare is not None:
+            self._open[id(spare)] = (name, spare)
+            self._shrink()
+
+    def cost(self, name: str, video: Video, frame: int) -> int:
+        """Return how many frames must be decoded for one, from where decoders are."""
+        fresh = frame - self._key_before(video.index(), frame) + 1
+        return min(
+            [fresh, *(d.distance(frame) for whose, d in self._open.values() if whose == name)]
+        )
 
     def forget(self, name: str) -> None:
         """Close the decoders of a video."""
@@ -150,70 +194,132 @@ class Order:
     Attributes:
         pictures: what becomes of the frames; may be rows of an array.
         frames: their numbers, in order.
-        passing: whether other frames of the SPEC are welcome too if they are on the way.
+        holds: the frame before stands in for one that cannot be decoded.
+        files: how many the SPEC has in all.
+        jumps: how many of them were read out of order.
     """
 
     spec: Spec
     pictures: Pictures
     frames: list[int]
     holds: bool
-    passing: bool
+    files: int
+    jumps: int
+
+    def like(self, other: Order) -> bool:
+        """Return whether a frame becomes the same file by another order."""
+        return self.pictures == other.pictures and self.holds == other.holds
+
+    def takes_passing(self, index: FrameIndex) -> bool:
+        """Return whether other frames of the SPEC are worth making if they are on the way.
+
+        Whoever has read so many at random will read as many again. The chance that one of those
+        is this frame, times half of a GOP, is what making it now will save.
+        """
+        return self.jumps * index.count >= _PASSING_PRICE * self.files * max(len(index.seeks), 1)
 
 
 class Run:
-    """Frames to make, in order; the way there is decoded once.
+    """Frames to make, in order; then those that were on the way.
 
     Attributes:
         id: what the daemon calls it.
         name: of the video.
+        awaited: the frames that somebody waits for.
     """
 
-    def __init__(self, id: int, name: str, video: Video, order: Order) -> None:
+    def __init__(
+        self, id: int, name: str, video: Video, order: Order, awaited: Iterable[int] = ()
+    ) -> None:
         """Plan to make what `order` says of `video`."""
         self.id = id
         self.name = name
-        self._video = video
+        self.video = video
+        self.awaited = set(awaited)
         self._order = order
+        # Sorted, for looking up; a list of words may be in any order.
+        self._in_order = sorted(order.frames)
         self._next = 0
+        self._passed: OrderedDict[int, VideoFrame] = OrderedDict()
+        self._picture_bytes = 1
+
+    @property
+    def next(self) -> int | None:
+        """The frame to be decoded next; None if only some that passed by are left to encode."""
+        order = self._order
+        return order.frames[self._next] if self._next < len(order.frames) else None
 
     @property
     def done(self) -> bool:
         """Whether all are made."""
-        return self._next >= len(self._order.frames)
+        return self.next is None and not self._passed
 
-    def step(self, decoders: Decoders, hurried: Callable[[], bool]) -> Iterator[Made]:
-        """Make the next frame; then those that were on the way, until something hurries us.
+    @property
+    def passed_bytes(self) -> int:
+        """How much memory the pictures take that wait for being encoded, about."""
+        return len(self._passed) * self._picture_bytes
+
+    def spare(self, run: Run, frame: int) -> None:
+        """Note that another run has just made a frame."""
+        order = self._order
+        if run._order.like(order) and frame in order.frames[self._next :]:
+            order.frames.remove(frame)
+            self.awaited.discard(frame)
+
+    def give(self, run: Run) -> None:
+        """Give a picture to a run that wants it next, if it has passed by here."""
+        frame = run.next
+        if (
+            frame is not None
+            and frame in self._passed
+            and run._order.pictures == self._order.pictures
+        ):
+            run._passed[frame] = self._passed.pop(frame)
+
+    def make(self, decoders: Decoders, room_bytes: int) -> Made:
+        """Make the next frame; keep pictures that pass by, not more than `room_bytes` of them.
 
         Raises:
             BadVideo, SourceFailed: this run is over.
         """
-        order = self._order
-        frame = order.frames[self._next]
+        order, frame = self._order, self.next
+        assert frame is not None
         self._next += 1
-        pipeline = self._video.pipeline(order.pictures)
-        decoder = decoders.at(self.name, self._video, frame)
-        on_the_way: list[tuple[int, VideoFrame]] = []
-        room = PASSING_BYTES // max(pipeline.width * pipeline.height * 3, 1)
+        pipeline = self.video.pipeline(order.pictures)
+        self._picture_bytes = pipeline.width * pipeline.height * 3
+        picture = self._passed.pop(frame, None)
+        if picture is None:
+            picture = self._decoded(decoders, pipeline, frame, room_bytes // self._picture_bytes)
+        self.awaited.discard(frame)
+        self.video.note(order, frame)
+        return frame, None if picture is None else self._encoded(pipeline, frame, picture)
 
-        def passed(number: int, decoded: VideoFrame) -> None:
-            # Behind the filters a picture is small, and encoding it can wait.
-            if len(on_the_way) < room and number != frame and number in self._video.welcome:
-                on_the_way.append((number, pipeline.apply(decoded)))
+    def make_passed(self) -> Made:
+        """Make one of the frames that passed by."""
+        frame, picture = self._passed.popitem(last=False)
+        return frame, self._encoded(self.video.pipeline(self._order.pictures), frame, picture)
 
-        if order.passing:
-            self._video.expect(order)
-        decoder.passing = passed if order.passing else None
+    def _decoded(
+        self, decoders: Decoders, pipeline: Pipeline, frame: int, room: int
+    ) -> VideoFrame | None:
+        order = self._order
+        decoder = decoders.at(self.name, self.video, frame)
+        if order.takes_passing(self.video.index()):
+            welcome = self.video.welcome(order)
+
+            def passed(number: int, decoded: VideoFrame) -> None:
+                # Behind the filters a picture is small, and encoding it can wait.
+                if number in welcome and number != frame and len(self._passed) < room:
+                    welcome.discard(number)
+                    self._passed[number] = pipeline.apply(decoded)
+
+            decoder.passing, decoder.welcome = passed, welcome
+        decoder.coming = self._in_order
         try:
             found = decoder.held(frame) if order.holds else decoder.frame(frame)
         finally:
-            decoder.passing = None
-        if found is None:
-            yield frame, None
-        else:
-            yield frame, encode(pipeline.apply(found), order.pictures, pipeline.aspect)
-            self._video.welcome.discard(frame)
-        for number, picture in on_the_way:
-            if hurried():
-                return
-            yield number, encode(picture, order.pictures, pipeline.aspect)
-            self._video.welcome.discard(number)
+            decoder.passing, decoder.coming = None, ()
+        return None if found is None else pipeline.apply(found)
+
+    def _encoded(self, pipeline: Pipeline, frame: int, picture: VideoFrame) -> bytes:
+        return encode(picture, self._order.pictures, pipeline.aspect)

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import Any
 
 from oxenfs.frames import wire
@@ -96,7 +97,7 @@ class Worker:
         self._channel = channel
         self._videos: OrderedDict[str, Any] = OrderedDict()
         self._decoders = videos.Decoders()
-        self._runs: deque[Any] = deque()
+        self._runs: list[Any] = []
         self._at = -1
 
     def work(self) -> None:
@@ -105,13 +106,28 @@ class Worker:
         while True:
             while not self._runs or self._channel.pending():
                 self._take(*self._channel.receive())
-            run = self._runs[0]
+            run = self._choose()
             _allow_cpu()
             self._step(run)
             turn += 1
             if turn >= _TURN and len(self._runs) > 1:
                 turn = 0
-                self._runs.rotate(-1)
+                if run in self._runs:
+                    self._runs.remove(run)
+                    self._runs.append(run)
+
+    def _choose(self) -> Any:
+        """Return whom to do something for: who waits, in order; then the others.
+
+        Of those who wait for the same video, the one whose frame is nearest to a decoder.
+        """
+        first = min(self._runs, key=_rank)
+        if _rank(first):
+            return first
+        same = [run for run in self._runs if run.name == first.name and not _rank(run)]
+        if len(same) == 1:
+            return first
+        return min(same, key=lambda run: self._decoders.cost(run.name, run.video, run.next))
 
     def _take(self, head: Head, body: bytes) -> None:
         kind = head["t"]
@@ -123,9 +139,11 @@ class Worker:
         elif kind == "run":
             self._start(head)
         elif kind == "urge":
-            self._to_front(head["id"])
+            for run in self._runs:
+                if run.id == head["id"]:
+                    run.awaited.add(head["frame"])
         elif kind == "drop":
-            self._runs = deque(run for run in self._runs if run.id != head["id"])
+            self._runs = [run for run in self._runs if run.id != head["id"]]
             self._channel.send({"t": "ended", "id": head["id"]})
 
     def _open(self, name: str, size: int) -> None:
@@ -166,6 +184,7 @@ class Worker:
         except Exception as exc:
             self._refuse(job, head["video"], exc)
         else:
+            self._decoders.adopt(head["video"], video)
             body = picks.tobytes() + index
             self._channel.send({"t": "planned", "id": job, **facts, "index": len(index)}, body)
 
@@ -175,21 +194,18 @@ class Worker:
         spec = parse(head["spec"])
         pictures = spec.pictures.as_rows() if head["rows"] else spec.pictures
         order = self._videos_module.Order(
-            spec, pictures, head["frames"], spec.holds or head["rows"], head["passing"]
+            spec,
+            pictures,
+            head["frames"],
+            spec.holds or head["rows"],
+            head["files"],
+            head["jumps"],
         )
-        video = self._videos[head["video"]]
-        run = self._videos_module.Run(head["id"], head["video"], video, order)
-        if head["urgent"]:
-            self._runs.appendleft(run)
-        else:
-            self._runs.append(run)
-
-    def _to_front(self, id: int) -> None:
-        for run in self._runs:
-            if run.id == id:
-                self._runs.remove(run)
-                self._runs.appendleft(run)
-                return
+        name = head["video"]
+        video = self._videos[name]
+        run = self._videos_module.Run(head["id"], name, video, order, head["awaited"])
+        self._runs.append(run)
+        self._end(run)
 
     def _begin(self, id: int) -> None:
         if id != self._at:
@@ -197,13 +213,29 @@ class Worker:
             self._channel.send({"t": "begun", "id": id})
 
     def _step(self, run: Any) -> None:
+        """Make one frame of a run; before that, others that passed by if there are too many."""
+        most = self._videos_module.PASSING_BYTES
+        held = sum(run.passed_bytes for run in self._runs)
+        if held > most - most // 4 and run.next is not None:
+            # They were taken as they are worth it. Half of the room is for this run.
+            while held > most // 2:
+                full = next(run for run in self._runs if run.passed_bytes)
+                self._make(full, full.make_passed)
+                held = sum(run.passed_bytes for run in self._runs)
+        room = most - held
+        if run.next is None:
+            self._make(run, run.make_passed)
+            return
+        for other in [other for other in self._runs if other.name == run.name]:
+            if other is not run:
+                other.give(run)
+                self._end(other)
+        self._make(run, lambda: run.make(self._decoders, max(room, 0)))
+
+    def _make(self, run: Any, make: Callable[[], tuple[int, bytes | None]]) -> None:
         self._begin(run.id)
         try:
-            for frame, data in run.step(self._decoders, self._channel.pending):
-                if data is None:
-                    self._channel.send({"t": "missing", "id": run.id, "frame": frame})
-                else:
-                    self._channel.send({"t": "made", "id": run.id, "frame": frame}, data)
+            frame, data = make()
         except Exception as exc:
             if isinstance(exc, BrokenWire | BrokenPipeError | ConnectionError):
                 raise
@@ -211,6 +243,17 @@ class Worker:
             self._finish(run)
             self._refuse(run.id, run.name, exc)
             return
+        if data is None:
+            self._channel.send({"t": "missing", "id": run.id, "frame": frame})
+        else:
+            self._channel.send({"t": "made", "id": run.id, "frame": frame}, data)
+        for other in [other for other in self._runs if other.name == run.name]:
+            if other is not run:
+                other.spare(run, frame)
+                self._end(other)
+        self._end(run)
+
+    def _end(self, run: Any) -> None:
         if run.done:
             self._finish(run)
             self._channel.send({"t": "ended", "id": run.id})
@@ -232,6 +275,11 @@ class Worker:
         source = isinstance(exc, self._failed)
         why = str(exc) if source or not ours else f"{type(exc).__name__}: {exc}"
         self._channel.send({"t": "refused", "id": id, "why": why, "ours": ours, "source": source})
+
+
+def _rank(run: Any) -> int:
+    """Return how soon a run's turn is: somebody waits, somebody will, or it passed by."""
+    return 2 if run.next is None else 0 if run.awaited else 1
 
 
 def _allow_cpu() -> None:

@@ -210,6 +210,11 @@ class Operations(pyfuse3.Operations):
         for start in range(start_id, listing.count, _ROWS_AT_ONCE):
             stop = min(start + _ROWS_AT_ONCE, listing.count)
             row = start
+            states = bytes(exact[start:stop]) if exact is not None else b""
+            if states and 0 not in states:
+                entry.attr_timeout, states = _FOREVER_S, b""
+            elif states and 1 not in states:
+                entry.attr_timeout, states = 0.0, b""
             for name, inode, size, mtime, kind in zip(
                 listing.names_between(start, stop),
                 numbers.between(start, stop),
@@ -227,8 +232,8 @@ class Operations(pyfuse3.Operations):
                 entry.st_mtime_ns = mtime
                 entry.st_ctime_ns = mtime
                 entry.st_atime_ns = mtime
-                if exact is not None:
-                    entry.attr_timeout = _FOREVER_S if exact[row - 1] else 0.0
+                if states:
+                    entry.attr_timeout = _FOREVER_S if states[row - start - 1] else 0.0
                 if not reply(token, name, entry, row):
                     return
 

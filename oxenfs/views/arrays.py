@@ -106,7 +106,8 @@ class _ArrayReader:
         while offset < end:
             row, at = divmod(offset - begin, each)
             upto = min(each, at + end - offset)
-            parts.append(memoryview(await self._frame(row))[at:upto])
+            last = (end - 1 - begin) // each
+            parts.append(memoryview(await self._frame(row, last))[at:upto])
             offset += upto - at
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -115,10 +116,10 @@ class _ArrayReader:
         self._data = b""
         self._row = -1
 
-    async def _frame(self, row: int) -> bytes:
+    async def _frame(self, row: int, last: int) -> bytes:
         if row != self._row:
             try:
-                data = await self._frames.row(self._plan, row)
+                data = await self._frames.row(self._plan, row, last)
             except DamagedFrame as exc:
                 # Neither it nor any before it can be decoded.
                 log.warning("zeros for frame %d of %r: %s", row, self._path.decode(), exc)

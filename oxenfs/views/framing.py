@@ -14,8 +14,8 @@ import trio
 
 from oxenfs.errors import DecodeError, NotFound, VideoError
 from oxenfs.frames import plans
+from oxenfs.frames.jobs import Video
 from oxenfs.frames.plans import Plan
-from oxenfs.frames.pool import Video
 from oxenfs.frames.select import MISSING
 from oxenfs.frames.service import Frames, pts_text
 from oxenfs.frames.spec import Spec

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import trio
 
 from oxenfs.errors import NotFound
-from oxenfs.frames.pool import Video
+from oxenfs.frames.jobs import Video
 from oxenfs.frames.spec import Spec
 from oxenfs.model import Kind
 from oxenfs.remote.rows import Row

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from oxenfs.frames.pool import Video
+from oxenfs.frames.jobs import Video
 
 
 class Bytes:

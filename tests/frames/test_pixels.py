@@ -75,7 +75,9 @@ def ours(decoder: Decoder, index: FrameIndex, spec: Spec) -> list[bytes]:
     pipeline = Pipeline(index.shape, spec.pictures)
     exact, most = exact_size(pipeline, spec.pictures), bound(pipeline, spec.pictures)
     files = []
-    for number in select(index, spec):
+    wanted = select(index, spec)
+    decoder.coming = sorted(wanted)
+    for number in wanted:
         frame = decoder.held(number) if spec.holds else decoder.frame(number)
         assert frame is not None, number
         files.append(encode(pipeline.apply(frame), spec.pictures, pipeline.aspect))

@@ -1,0 +1,202 @@
+"""The daemon's end of one decoding child: its process, its socket, the bytes that it asks for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import trio
+
+import oxenfs
+from oxenfs.errors import DecodeError, OxenfsError, VideoError
+from oxenfs.frames import wire
+from oxenfs.frames.jobs import Bytes, Job, Video
+from oxenfs.frames.wire import BrokenWire, Head
+
+log = logging.getLogger(__name__)
+
+_READ_BYTES_MAX = 4 << 20
+_SOCKET_BYTES = 4 << 20
+
+
+class Child:
+    """One child process.
+
+    Attributes:
+        jobs: what it was given and has not ended.
+        at: the job it works on.
+        heard: when it sent anything.
+        since: when it began or finished anything last; asking for bytes does not count.
+    """
+
+    def __init__(self, failures: dict[str, OxenfsError]) -> None:
+        """Start it. On the main thread: a child dies with the thread that has made it.
+
+        `failures` gets errors of our own reads, by video.
+        """
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                end.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BYTES)
+        self._failures = failures
+        self.jobs: dict[int, Job] = {}
+        self.videos: dict[str, Video] = {}
+        self.at = -1
+        self.since = self.heard = trio.current_time()
+        self._readers: dict[str, Bytes] = {}
+        self._lock = trio.Lock()
+        with theirs:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "oxenfs.frames.worker",
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                ],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=_environment(),
+            )
+        self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+
+    @property
+    def urgent(self) -> int:
+        """How many jobs somebody waits for."""
+        return sum(job.urgent for job in self.jobs.values())
+
+    async def live(self) -> None:
+        """Take what the child sends until it ends or is cancelled; then it is gone."""
+        try:
+            while True:
+                await self._take(*await self._receive())
+        except (BrokenWire, OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        except Exception:
+            # Whatever a child sends, it may end itself only.
+            log.exception("a decoding process sends what it should not; it is ended")
+        finally:
+            self.kill()
+            for reader in self._readers.values():
+                reader.close()
+            self._readers.clear()
+            with trio.CancelScope(shield=True):
+                await self._stream.aclose()
+                await trio.to_thread.run_sync(self.process.wait)
+
+    def kill(self) -> None:
+        """End it; more than once is no error."""
+        if self.process.returncode is None:
+            self.process.kill()
+
+    async def give(self, job: Job) -> None:
+        """Hand a job to the child; if it is gone, `live` ends and the job moves on."""
+        video = job.video
+        head, body = job.message()
+        try:
+            if video.key not in self.videos:
+                self.videos[video.key] = video
+            await self.tell({"t": "open", "video": video.key, "size": video.size})
+            await self.tell({**head, "id": job.id, "video": video.key}, body)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.kill()
+
+    async def tell(self, head: Head, body: bytes = b"") -> None:
+        """Send one message."""
+        async with self._lock:
+            await self._stream.send_all(wire.pack(head, len(body)))
+            if body:
+                await self._stream.send_all(body)
+
+    async def _take(self, head: Head, body: bytes) -> None:
+        self.heard = trio.current_time()
+        kind = head.get("t")
+        if kind == "read":
+            await self._read(head)
+            self.heard = trio.current_time()
+            return
+        self.since = self.heard
+        if kind == "begun":
+            self.at = int(head.get("id", -1))
+            return
+        job = self.jobs.get(head.get("id", -1))
+        if job is None:
+            return
+        if kind in ("planned", "made", "missing"):
+            job.take(head, body)
+        if kind == "refused":
+            del self.jobs[job.id]
+            job.fail(_refusal(job.video, head))
+        elif kind in ("planned", "ended"):
+            del self.jobs[job.id]
+            job.end()
+
+    async def _read(self, head: Head) -> None:
+        offset, size = head.get("offset"), head.get("size")
+        video = self.videos.get(str(head.get("video")))
+        if (
+            video is None
+            or not isinstance(offset, int)
+            or not isinstance(size, int)
+            or not 0 <= offset <= offset + size <= video.size
+            or size > _READ_BYTES_MAX
+        ):
+            raise BrokenWire("a child asks for what it may not have")
+        try:
+            reader = self._readers.get(video.key)
+            if reader is None:
+                reader = self._readers[video.key] = await video.open()
+            # A copy: the reader may reuse its buffer at the next await.
+            data = bytes(await reader.read(offset, size))
+        except OxenfsError as exc:
+            self._failures[video.key] = exc
+            await self.tell({"t": "failed", "why": str(exc)})
+        except Exception as exc:
+            log.exception("reading %s failed; this is a bug in oxenfs", video.label)
+            await self.tell({"t": "failed", "why": f"internal error: {type(exc).__name__}"})
+        else:
+            await self.tell({"t": "data"}, data)
+
+    async def _receive(self) -> tuple[Head, bytes]:
+        head, body = wire.lengths(await self._exactly(wire.HEADER.size))
+        return wire.parse(await self._exactly(head)), bytes(await self._exactly(body))
+
+    async def _exactly(self, size: int) -> bytearray:
+        data = bytearray(size)
+        view = memoryview(data)
+        got = 0
+        while got < size:
+            received = await self._stream.socket.recv_into(view[got:])
+            if not received:
+                raise BrokenWire("the child is gone")
+            got += received
+        return data
+
+
+def _environment() -> dict[str, str]:
+    """Return all that a child knows of ours: where Python's modules are."""
+    ours = str(Path(oxenfs.__file__).parents[1])
+    paths = [ours, *(path for path in sys.path if path and path != ours)]
+    return {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "LC_ALL": "C.UTF-8",
+        "PYTHONNOUSERSITE": "1",
+        # Pictures of closed decoders go back to the system: glibc would keep half of them.
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_MMAP_THRESHOLD_": str(256 << 10),
+        "MALLOC_TRIM_THRESHOLD_": str(1 << 20),
+    }
+
+
+def _refusal(video: Video, head: Head) -> Exception:
+    why = str(head.get("why", ""))[:1000]
+    if head.get("source"):
+        return DecodeError(why, source=True)
+    return DecodeError(why) if head.get("ours") else VideoError(why)
