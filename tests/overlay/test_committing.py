@@ -391,3 +391,19 @@ def test_a_removed_folder_comes_back_with_what_is_in_it(mount: OverlayMount) -> 
     assert mount.status() == []
     (mount.dir / "d" / "new").write_bytes(b"new")
     assert mount.status() == [("A", "d/new")]
+
+
+def test_a_new_folder_in_the_place_of_a_renamed_one_stays_another(mount: OverlayMount) -> None:
+    (mount.dir / "d").rename(mount.dir / "moved")
+    write(mount.dir / "d" / "one.txt", b"new\n")
+    mount.commit()
+    (mount.dir / "d" / "one.txt").write_bytes(b"newer\n")
+    (mount.dir / "moved" / "two.txt").write_bytes(b"moved\n")
+    assert (mount.dir / "moved" / "one.txt").read_bytes() == b"one\n"
+    assert mount.status() == [("M", "d/one.txt"), ("M", "moved/two.txt")]
+    mount.commit()
+    mount.stop()
+    mount.start()
+    assert (mount.dir / "d" / "one.txt").read_bytes() == b"newer\n"
+    assert (mount.dir / "moved" / "one.txt").read_bytes() == b"one\n"
+    assert (mount.dir / "moved" / "two.txt").read_bytes() == b"moved\n"
