@@ -407,3 +407,21 @@ def test_a_new_folder_in_the_place_of_a_renamed_one_stays_another(mount: Overlay
     assert (mount.dir / "d" / "one.txt").read_bytes() == b"newer\n"
     assert (mount.dir / "moved" / "one.txt").read_bytes() == b"one\n"
     assert (mount.dir / "moved" / "two.txt").read_bytes() == b"moved\n"
+
+
+def test_theirs_does_not_come_back_beside_a_renamed_folder(
+    mount: OverlayMount, repository: Path
+) -> None:
+    (mount.dir / "d" / "e").rename(mount.dir / "moved")
+    write(mount.dir / "moved" / "new", b"new")
+    put(repository, {b"d/e/deep.txt": b"theirs"})
+    code, said = mount.call("pull", str(mount.dir), "--keep", "theirs")
+    assert code == 3
+    assert "d/e is renamed here to moved" in said
+    assert listed(mount.dir / "moved") == ["deep.txt", "new"]
+    code, said = mount.call("pull", str(mount.dir), "--keep", "mine")
+    assert code == 0, said
+    # What others changed in it goes along.
+    assert (mount.dir / "moved" / "deep.txt").read_bytes() == b"theirs"
+    assert (mount.dir / "moved" / "new").read_bytes() == b"new"
+    assert listed(mount.dir / "d") == ["one.txt", "two.txt"]

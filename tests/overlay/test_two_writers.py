@@ -321,6 +321,10 @@ def pull(writer: Writer, ledger: Ledger, rng: random.Random) -> int:
         assert files_in(writer.mount.dir) == files
         keep = rng.choice(["mine", "theirs"])
         code, said = writer.mount.call("pull", str(writer.mount.dir), "--keep", keep)
+        if code == 3 and keep == "theirs":
+            assert "is renamed here to" in said
+            keep = "mine"
+            code, said = writer.mount.call("pull", str(writer.mount.dir), "--keep", keep)
         if keep == "mine":
             writer.decided |= decided
             theirs = {path: data for path, data in theirs.items() if path not in decided}
