@@ -425,3 +425,20 @@ def test_theirs_does_not_come_back_beside_a_renamed_folder(
     assert (mount.dir / "moved" / "deep.txt").read_bytes() == b"theirs"
     assert (mount.dir / "moved" / "new").read_bytes() == b"new"
     assert listed(mount.dir / "d") == ["one.txt", "two.txt"]
+
+
+def test_a_folder_that_others_removed_goes_unless_something_is_in_it(
+    mount: OverlayMount, repository: Path
+) -> None:
+    for folder in ("d", "d/e"):
+        write(mount.dir / folder / "touched", b"")
+        (mount.dir / folder / "touched").unlink()
+    (mount.dir / "d" / "mine").write_bytes(b"mine")
+    put(repository, {b"other": b"1"}, remove=(b"d",))
+    code, said = mount.call("pull", str(mount.dir))
+    assert code == 0, said
+    assert listed(mount.dir / "d") == ["mine"]
+    assert mount.status() == [("A", "d/mine")]
+    (mount.dir / "d" / "mine").unlink()
+    (mount.dir / "d").rmdir()
+    assert mount.status() == []
