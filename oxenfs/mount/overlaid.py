@@ -82,11 +82,22 @@ class OverlayInodes:
             raise ReadOnly("that is made by the mount, and cannot be changed")
         if not await self._inodes.is_current(inode):
             raise StaleRevision(f"inode {inode} is of a revision that is gone")
-        above = await self.promoted(self._inodes.parent(inode))
+        return await self._promoted_lower(inode)
+
+    async def _promoted_lower(self, inode: Inode) -> Nid:
+        """Return the node of what has that number in the lower tree.
+
+        Which may not be the node that programs know by it: a folder that was renamed, and
+        committed, keeps its number, and so does in the lower tree what is in its old place now.
+        """
         path = await self._inodes.path(inode)
+        found = self._overlay.upper.of_origin(path)
+        if found is not None:
+            return found
+        above = await self._promoted_lower(self._inodes.parent(inode))
         nid = await self._overlay.promote(above, path)
-        self._nid_of[inode] = nid
-        self._inode_of.setdefault(nid, inode)
+        if self._nid_of.setdefault(inode, nid) == nid:
+            self._inode_of.setdefault(nid, inode)
         if self._overlay.upper.node(nid).is_directory:
             self._lower[nid] = inode
         return nid

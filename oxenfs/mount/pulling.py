@@ -110,7 +110,9 @@ class Puller(Rebaser):
                 if left:
                     raise conflict_of(self._upper.base, revision.commit.id, left)
                 if keep == "theirs":
-                    how["given_up"] = _within([path for path in found if decided(path)])
+                    given_up = _within([path for path in found if decided(path)])
+                    await self._refuse_renamed(given_up)
+                    how["given_up"] = given_up
                 await self.move(revision, before.revision, **how)
                 await trio.to_thread.run_sync(self._upper.collect)
             after = self.mover.shown.facts
@@ -120,6 +122,24 @@ class Puller(Rebaser):
                 "branch": after.branch,
                 "revision": after.revision,
             }
+
+    async def _refuse_renamed(self, given_up: Callable[[bytes], bool]) -> None:
+        """Raise `Conflict` if a folder of what is given up goes on elsewhere.
+
+        What the commit has would be in two places then, and neither change could be told from the
+        other's.
+        """
+        with await self._frozen(freeze=False) as snapshot:
+            items: list[Item] = await self._in_thread(self._status, snapshot)
+        for item in items:
+            folder = item.op == "R" and item.size is None
+            if folder and given_up(item.old or b"") and not given_up(item.path):
+                old, new = os.fsdecode(item.old or b""), os.fsdecode(item.path)
+                raise Conflict(
+                    f"{old} is renamed here to {new}, so theirs cannot come back in its place; "
+                    f"oxenfs pull --keep mine, or oxenfs restore {new} (which drops its changes)",
+                    (item.old or b"",),
+                )
 
     def _conflicts(self, snapshot: Snapshot, commit: ObjectHash) -> list[bytes]:
         layer = Layer(snapshot, self._upper.files)

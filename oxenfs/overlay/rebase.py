@@ -214,6 +214,10 @@ class Rebase:
             # Whoever stands in it must not lose it: its number stays.
             self.outcome.returned.add(nid)
             return
+        if origin is None and node.origin == path and not inside:
+            # Others have removed it, and nothing of it was changed here.
+            self._drop(nid, node)
+            return
         yield from self._node(nid, node._replace(origin=origin, nlink=self._links[nid]))
         yield from inside
 

@@ -391,3 +391,54 @@ def test_a_removed_folder_comes_back_with_what_is_in_it(mount: OverlayMount) -> 
     assert mount.status() == []
     (mount.dir / "d" / "new").write_bytes(b"new")
     assert mount.status() == [("A", "d/new")]
+
+
+def test_a_new_folder_in_the_place_of_a_renamed_one_stays_another(mount: OverlayMount) -> None:
+    (mount.dir / "d").rename(mount.dir / "moved")
+    write(mount.dir / "d" / "one.txt", b"new\n")
+    mount.commit()
+    (mount.dir / "d" / "one.txt").write_bytes(b"newer\n")
+    (mount.dir / "moved" / "two.txt").write_bytes(b"moved\n")
+    assert (mount.dir / "moved" / "one.txt").read_bytes() == b"one\n"
+    assert mount.status() == [("M", "d/one.txt"), ("M", "moved/two.txt")]
+    mount.commit()
+    mount.stop()
+    mount.start()
+    assert (mount.dir / "d" / "one.txt").read_bytes() == b"newer\n"
+    assert (mount.dir / "moved" / "one.txt").read_bytes() == b"one\n"
+    assert (mount.dir / "moved" / "two.txt").read_bytes() == b"moved\n"
+
+
+def test_theirs_does_not_come_back_beside_a_renamed_folder(
+    mount: OverlayMount, repository: Path
+) -> None:
+    (mount.dir / "d" / "e").rename(mount.dir / "moved")
+    write(mount.dir / "moved" / "new", b"new")
+    put(repository, {b"d/e/deep.txt": b"theirs"})
+    code, said = mount.call("pull", str(mount.dir), "--keep", "theirs")
+    assert code == 3
+    assert "d/e is renamed here to moved" in said
+    assert listed(mount.dir / "moved") == ["deep.txt", "new"]
+    code, said = mount.call("pull", str(mount.dir), "--keep", "mine")
+    assert code == 0, said
+    # What others changed in it goes along.
+    assert (mount.dir / "moved" / "deep.txt").read_bytes() == b"theirs"
+    assert (mount.dir / "moved" / "new").read_bytes() == b"new"
+    assert listed(mount.dir / "d") == ["one.txt", "two.txt"]
+
+
+def test_a_folder_that_others_removed_goes_unless_something_is_in_it(
+    mount: OverlayMount, repository: Path
+) -> None:
+    for folder in ("d", "d/e"):
+        write(mount.dir / folder / "touched", b"")
+        (mount.dir / folder / "touched").unlink()
+    (mount.dir / "d" / "mine").write_bytes(b"mine")
+    put(repository, {b"other": b"1"}, remove=(b"d",))
+    code, said = mount.call("pull", str(mount.dir))
+    assert code == 0, said
+    assert listed(mount.dir / "d") == ["mine"]
+    assert mount.status() == [("A", "d/mine")]
+    (mount.dir / "d" / "mine").unlink()
+    (mount.dir / "d").rmdir()
+    assert mount.status() == []
