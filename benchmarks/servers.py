@@ -60,12 +60,14 @@ class Server:
 
     Attributes:
         peak: the most private memory that it had, in bytes.
+        last: name of the repository that was pushed to last.
     """
 
     name: str
     host: str
     pid: int
     peak: int = 0
+    last: str = ""
 
     def new(self, name: str, *, branch: bool = False) -> str:
         """Return the URL of a new repository; `branch`: with an empty commit on `main`."""

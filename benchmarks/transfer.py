@@ -3,7 +3,8 @@
 The official client pushes a commit of 10,000 files of 10 KB and one of 256 MB to a new repository,
 and clones it: at our server, and at the real one where `OXEN_SERVER` names its binary. Then
 `oxenfs import` of the small files over HTTP is compared with the official add, commit and push of
-the same files to the same server. Memory is the server's, at its peak over everything.
+the same files to the same server. 64 readers at once then read the pushed files, each over a
+connection of its own. Memory is the server's, at its peak over everything.
 
     OXEN_SERVER=... python benchmarks/transfer.py [--files 10000 --size 10000 --large 256] [--quick]
 """
@@ -11,8 +12,11 @@ the same files to the same server. Memory is the server's, at its peak over ever
 from __future__ import annotations
 
 import argparse
+import http.client
+import random
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,10 +35,14 @@ from harness import (
 from machine import warm
 from mounts import oxenfs
 from servers import Server, has_real, official, ours, real
-from trees import Tree
+from trees import DIR_NAME, FILE_NAME, Tree
 
 if TYPE_CHECKING:
     from work import Work
+
+
+READERS = 64
+READS = 50
 
 
 def source_of(work: Work, small: Tree, large: int) -> Path:
@@ -77,6 +85,7 @@ def measure(args: argparse.Namespace, work: Work) -> list[Figure]:
         def push_and_clone(server: Server) -> tuple[float, float]:
             url = server.new(f"pushed-{next(turns)}")
             pushed = official(work, "push", working, url)
+            server.last = url.rpartition("/")[2]
             cloned = official(work, "clone", work.new_folder("clone") / "copy", url)
             return pushed, cloned
 
@@ -96,6 +105,7 @@ def measure(args: argparse.Namespace, work: Work) -> list[Figure]:
                 figures.append(compared(label, mine, peer, rates[peer], "MB/s", goal))
             else:
                 figures.append(Figure(label, sorted(mine)[len(mine) // 2], "MB/s"))
+        figures.append(readers(small, servers))
         figures += imports(args, work, small, servers)
         for server in servers:
             goal = no_more_than(300) if server is servers[0] else None
@@ -103,6 +113,40 @@ def measure(args: argparse.Namespace, work: Work) -> list[Figure]:
                 Figure(f"peak memory of {server.name}", server.peak / 1e6, "MB", goal=goal)
             )
     return figures
+
+
+def readers(small: Tree, servers: list[Server]) -> Figure:
+    """Read small files of what was pushed last, by 64 at once, at each server."""
+
+    def read(server: Server, paths: list[str]) -> None:
+        connection = http.client.HTTPConnection(server.host, timeout=60)
+        for path in paths:
+            connection.request("GET", f"/api/repos/bench/{server.last}/file/main/{path}")
+            answer = connection.getresponse()
+            data = answer.read()
+            if answer.status != 200 or len(data) != small.size:
+                raise SystemExit(f"{server.name} {path}: {answer.status}, {len(data)} bytes")
+        connection.close()
+
+    def all_at_once(server: Server) -> float:
+        drawn = random.Random(1)
+        paths = [
+            f"{DIR_NAME % drawn.randrange(small.dirs)}/{FILE_NAME % drawn.randrange(small.files)}"
+            for _ in range(READERS * READS)
+        ]
+        with ThreadPoolExecutor(READERS) as pool:
+            parts = [paths[number::READERS] for number in range(READERS)]
+            return timed(lambda: list(pool.map(read, [server] * READERS, parts)))
+
+    found = alternate(
+        {server.name: lambda server=server: all_at_once(server) for server in servers}, 3
+    )
+    rates = {name: [READERS * READS / each for each in found[name]] for name in found}
+    label = f"{READERS} readers at once, files of {small.size:,} B"
+    mine = rates[servers[0].name]
+    if len(servers) == 1:
+        return Figure(label, sorted(mine)[len(mine) // 2], "files/s")
+    return compared(label, mine, servers[1].name, rates[servers[1].name], "files/s")
 
 
 def imports(
