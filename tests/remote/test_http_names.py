@@ -10,11 +10,13 @@ from repositories import AUTHOR, noise
 
 from oxenfs.errors import NotFound, Unsupported
 from oxenfs.history import commits_of, read_file
-from oxenfs.model import ObjectHash
+from oxenfs.model import Change, ObjectHash, Remove
 from oxenfs.remote.base import BlobPlace
 from oxenfs.remote.http.remote import HttpRemote
+from oxenfs.remote.http.transport import Transport
 
 from .http import serving
+from .publish_suite import put
 from .reference import puts, rows_below, tree_of, with_folders
 
 PARTS = [
@@ -100,6 +102,30 @@ def test_a_backslash_is_kept_or_refused(remote: HttpRemote, commit: ObjectHash) 
     with pytest.raises(Unsupported, match="backslash"):
         remote.publish("main", commit, changes, "m", AUTHOR)
     assert remote.branch("main").commit == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ([put(b"a\\b", b"x")], "backslash"),
+        ([put(b"top", b"file")], "'top' was a folder"),
+        ([Remove(b"top"), put(b"top", b"file")], "'top' was a folder"),
+    ],
+)
+def test_what_an_oxen_server_would_lose_is_refused(
+    remote: HttpRemote,
+    commit: ObjectHash,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: list[Change],
+    why: str,
+) -> None:
+    # Our server says who it is in each answer, and would keep them.
+    other = property(lambda self: False, lambda self, value: None)
+    monkeypatch.setattr(Transport, "is_oxenfs", other, raising=False)
+    before = remote.branches()
+    with pytest.raises(Unsupported, match=why):
+        remote.publish("main", commit, changes, "m", AUTHOR)
+    assert remote.branches() == before
 
 
 def test_ranges_are_found_by_path(
