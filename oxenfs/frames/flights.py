@@ -144,9 +144,10 @@ class RunJob(Job):
 
     def fail(self, exc: Exception) -> None:
         """Tell whoever waits for what was not made."""
-        for frame in self.left:
+        # Who takes a frame tells all jobs that were to make it, this one too.
+        left, self.left = self.left, set()
+        for frame in left:
             self._taker.landed(self._plan, frame, self._rows, None, exc)
-        self.left.clear()
 
     def end(self) -> None:
         """Nothing of it may be left waiting."""

@@ -11,7 +11,10 @@ import trio
 from in_trio import in_trio
 from PIL import Image
 
+from oxenfs.errors import DecodeError
 from oxenfs.frames.decode import Decoder
+from oxenfs.frames.flights import RunJob
+from oxenfs.frames.plans import Plan
 from oxenfs.frames.reading import AHEAD_MAX, SCATTERED, Reading
 from oxenfs.frames.scan import scan
 from oxenfs.frames.service import Frames
@@ -118,3 +121,31 @@ async def test_who_waits_for_a_frame_that_was_to_come_later_is_served_first() ->
 
                 nursery.start_soon(read, number)
     assert frames.pool.pids == []
+
+
+@in_trio
+async def test_a_job_that_fails_tells_all_who_wait_though_it_is_told_itself() -> None:
+    frames = Frames("test")
+    async with frames.running():
+        plan = await frames.plan(video("a", CLIP), PNG)
+    told: list[int] = []
+
+    class Taking:
+        def landed(
+            self,
+            plan: Plan,
+            frame: int,
+            rows: bool,
+            data: bytes | None,
+            failure: Exception | None,
+            *,
+            scattered: bool = False,
+        ) -> None:
+            told.append(frame)
+            job.here(frame)
+
+    job = RunJob(Taking(), plan, [3, 4, 5], rows=False, jumps=0, urgent=True)
+    job.fail(DecodeError("over"))
+    assert sorted(told) == [3, 4, 5]
+    job.end()
+    assert len(told) == 3
