@@ -45,6 +45,7 @@ COMMANDS = {
     "overlay_changes": ["overlay_changes.py"],
     "publishing": ["publishing.py"],
     "import_rate": ["import_rate.py"],
+    "transfer": ["transfer.py"],
 }
 HEADER = ("figure", "goal", "measured", "peer", "ratio", "reached", "command")
 

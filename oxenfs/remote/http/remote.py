@@ -125,7 +125,11 @@ class HttpRemote:
         return found
 
     def history(self, head: ObjectHash) -> Iterator[Commit]:
-        """Yield `head` and all its ancestors, newest first."""
+        """Yield `head` and all its ancestors as the server orders them, newest first.
+
+        An oxen-server 0.65.2 goes by time alone, so behind a clock that was late a parent may come
+        before its child; ours never does that.
+        """
         return self._pages(f"/commits/history/{hash_text(head)}")
 
     def root(self, commit: ObjectHash) -> ObjectHash:
