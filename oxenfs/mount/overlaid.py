@@ -30,6 +30,8 @@ class OverlayInodes:
         self._inode_of: dict[Nid, Inode] = {ROOT_NODE: ROOT}
         # Of folders: what the lower tree calls their origin.
         self._lower: dict[Nid, Inode] = {ROOT_NODE: ROOT}
+        # Folders with the number of what showed through before something else did.
+        self._turned: set[Nid] = set()
         # Whatever was dropped when the commit below was exchanged.
         self._dead: set[Inode] = set()
 
@@ -116,16 +118,29 @@ class OverlayInodes:
         return await self.promoted(self.row(await self.lower(parent), listing, row))
 
     def lower_numbers(self) -> frozenset[Nid]:
-        """Return the nodes that programs know by the number that the lower tree gave them."""
-        return frozenset(self._inode_of)
+        """Return the nodes that programs know by the number that the lower tree has for them."""
+        return frozenset(self._inode_of.keys() - self._turned)
 
-    def move(self, dropped: Iterable[Nid], kept: Container[Nid]) -> list[Inode]:
+    def above(self) -> dict[Inode, Inode]:
+        """Return what programs call lower directories that they know through a folder only."""
+        found = {lower: self.inode(nid) for nid, lower in self._lower.items()}
+        return {lower: inode for lower, inode in found.items() if inode != lower}
+
+    def is_looked_through(self, folder: Nid) -> bool:
+        """Return whether the kernel may know names that shine through a folder."""
+        return folder in self._lower
+
+    def move(
+        self, dropped: Iterable[Nid], kept: Container[Nid], turned: Iterable[Nid]
+    ) -> list[Inode]:
         """Go on with another lower tree; return numbers of whom the kernel may have wrong pages.
 
         Args:
             dropped: nodes that are not in the layer any more.
             kept: those whose number is the lower tree's, who still has it.
+            turned: folders through which something else shows now.
         """
+        self._turned.update(turned)
         changed = []
         for nid in dropped:
             inode = self.inode(nid)

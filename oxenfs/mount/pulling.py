@@ -110,9 +110,9 @@ class Puller(Rebaser):
                 if left:
                     raise conflict_of(self._upper.base, revision.commit.id, left)
                 if keep == "theirs":
-                    given_up = _within([path for path in found if decided(path)])
-                    await self._refuse_renamed(given_up)
-                    how["given_up"] = given_up
+                    theirs = [path for path in found if decided(path)]
+                    await self._refuse_renamed(theirs)
+                    how["given_up"] = _within(theirs)
                 await self.move(revision, before.revision, **how)
                 await trio.to_thread.run_sync(self._upper.collect)
             after = self.mover.shown.facts
@@ -123,17 +123,20 @@ class Puller(Rebaser):
                 "revision": after.revision,
             }
 
-    async def _refuse_renamed(self, given_up: Callable[[bytes], bool]) -> None:
-        """Raise `Conflict` if a folder of what is given up goes on elsewhere.
+    async def _refuse_renamed(self, paths: list[bytes]) -> None:
+        """Raise `Conflict` if `paths`, of which theirs is wanted, are in a folder that was renamed.
 
-        What the commit has would be in two places then, and neither change could be told from the
-        other's.
+        Where it was, what the commit has would be in two places then, and neither change could be
+        told from the other's. Where it is now, it hides theirs.
         """
+        given_up = _within(paths)
         with await self._frozen(freeze=False) as snapshot:
             items: list[Item] = await self._in_thread(self._status, snapshot)
         for item in items:
-            folder = item.op == "R" and item.size is None
-            if folder and given_up(item.old or b"") and not given_up(item.path):
+            if item.op != "R" or item.size is not None or given_up(item.path):
+                continue
+            ends = _within([item.old or b"", item.path])
+            if given_up(item.old or b"") or any(map(ends, paths)):
                 old, new = os.fsdecode(item.old or b""), os.fsdecode(item.path)
                 raise Conflict(
                     f"{old} is renamed here to {new}, so theirs cannot come back in its place; "

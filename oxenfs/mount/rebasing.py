@@ -12,7 +12,8 @@ import trio
 
 from oxenfs.errors import OxenfsError
 from oxenfs.model import ObjectHash, hash_text
-from oxenfs.mount.changes import find_changes
+from oxenfs.mount.changes import Changes, find_changes
+from oxenfs.mount.inodes import Inode
 from oxenfs.mount.moving import Mover
 from oxenfs.mount.operations import Usage
 from oxenfs.mount.writing import WritingOperations
@@ -28,6 +29,7 @@ from oxenfs.overlay.publishing import (
 from oxenfs.overlay.rebase import Outcome, Rebase
 from oxenfs.overlay.standing import PUBLISHING
 from oxenfs.remote.revision import Revision
+from oxenfs.store.columns import Listing
 from oxenfs.store.records import ListingRecords
 from oxenfs.views.overlay import Overlay
 from oxenfs.views.stack import Stack
@@ -75,20 +77,42 @@ class Rebaser:
         async with operations.gate.closed():
             prepared, outcome = await self._rebased(revision, how)
             try:
+                turned = [(nid, await self._listing(origin)) for nid, origin in outcome.turned]
                 changes = await find_changes(operations.inodes, view.root)
             except BaseException:
                 prepared.drop()
                 raise
-            names = [(operations.nodes.inode(nid), name) for nid, name in outcome.names]
             # No await from here to the notices: from one moment to the next all is the new tree's.
+            names, touched = self._notices(changes, outcome, turned)
             self._upper.adopt(prepared, outcome.dropped, outcome.garbage)
             operations.inodes.move(view.root, changes.directories, changes.hidden)
             self._overlay.move(view.root)
-            pages = operations.nodes.move(outcome.dropped, outcome.returned | outcome.revived)
+            kept = outcome.returned | outcome.revived
+            pages = operations.nodes.move(outcome.dropped, kept, dict(turned))
             operations.usage = Usage(view.facts.size_bytes, view.facts.files)
             self.mover.shown.change(view.facts)
-        await self.mover.tell(changes.names + names, changes.touched)
+        await self.mover.tell(names, touched)
         await trio.to_thread.run_sync(self.mover.kernel.forget_pages, pages)
+
+    def _notices(
+        self, changes: Changes, outcome: Outcome, turned: list[tuple[Nid, Listing]]
+    ) -> tuple[list[tuple[Inode, bytes]], list[Inode]]:
+        """Return which names and attributes the kernel must ask for again."""
+        nodes = self._operations.nodes
+        above = nodes.above()
+        names = [(nodes.inode(nid), name) for nid, name in outcome.names]
+        names += changes.names
+        # A folder of the overlay's own number shows what is in the lower one by that.
+        names += [(above[inode], name) for inode, name in changes.names if inode in above]
+        for nid, listing in turned:
+            if nodes.is_looked_through(nid):
+                inode = nodes.inode(nid)
+                names += [(inode, name) for name in listing.names_between(0, listing.count)]
+        touched = [above[inode] for inode in changes.touched if inode in above]
+        return names, changes.touched + touched
+
+    async def _listing(self, origin: bytes) -> Listing:
+        return await (await self._overlay.lower_directory(origin)).listing()
 
     async def _rebased(self, revision: Revision, how: dict[str, Any]) -> tuple[Prepared, Outcome]:
         while True:

@@ -22,6 +22,7 @@ from oxenfs.overlay.nodes import (
     DIRECTORY_MODE,
     FILE_MODE,
     ROOT,
+    WHITEOUT,
     Entry,
     Nid,
     Node,
@@ -44,6 +45,8 @@ class Outcome:
         returned: those of them that are folders which stay where they are, as the commit's.
         revived: those of them whose origin the commit still has, as it was.
         names: where entries are seen differently now: folder and name.
+        turned: folders through which another folder of the commit shows now, or none, and which
+            one did before.
         garbage: files of bytes that nothing refers to any more.
         conflicts: paths that stay changed and that others changed too.
         incomplete: files that need bytes the new commit does not have where they look for them;
@@ -54,6 +57,7 @@ class Outcome:
     returned: set[Nid] = field(default_factory=set)
     revived: set[Nid] = field(default_factory=set)
     names: list[tuple[Nid, bytes]] = field(default_factory=list)
+    turned: list[tuple[Nid, bytes]] = field(default_factory=list)
     garbage: list[Nid] = field(default_factory=list)
     conflicts: list[bytes] = field(default_factory=list)
     incomplete: list[Nid] = field(default_factory=list)
@@ -127,12 +131,24 @@ class Rebase:
             edits.append(Edit(CONFLICTS[0], CONFLICTS[1], packed))
         yield edits
 
-    def _folder(self, nid: Nid, path: bytes, origin: bytes | None) -> Iterator[Edit]:
-        """Yield the edits of what is in a folder; `origin`: of the new commit."""
+    def _folder(
+        self, nid: Nid, path: bytes, origin: bytes | None, *, anew: bool = False
+    ) -> Iterator[Edit]:
+        """Yield the edits of what is in a folder.
+
+        Args:
+            nid: the folder.
+            path: where it is.
+            origin: which folder of the new commit shows through.
+            anew: `origin` has not shown through so far, and is to do so for what others added.
+        """
         listing = None if origin is None else self._new.listing(origin)
         subfolders = 0 if listing is None else bytes(listing.kinds).count(0)
         prefix = path + b"/" if path else b""
+        own = set()
         for name, entry in self._now.entries(nid):
+            if anew:
+                own.add(name)
             row = -1 if listing is None else listing.find(name)
             below = row >= 0
             covered = below and listing is not None and listing.is_directory(row)
@@ -141,7 +157,7 @@ class Rebase:
                 if below and not self._given_up(where):
                     self._check(where)
                     subfolders -= covered
-                    yield _entry(nid, name, Entry(0, covers=True))
+                    yield _entry(nid, name, Entry(WHITEOUT, covers=True))
                 else:
                     self.outcome.names.append((nid, name))
                 continue
@@ -162,7 +178,21 @@ class Rebase:
                 # With nothing of the commit below, a file gets no origin either.
                 yield _entry(nid, name, Entry(entry.nid, below, entry.plain and not below))
                 yield from edits
+        for name in self._hidden(origin) if anew and origin is not None else ():
+            if name not in own and not self._given_up(prefix + name):
+                self._check(prefix + name)
+                subfolders -= listing is not None and listing.is_directory(listing.find(name))
+                yield _entry(nid, name, Entry(WHITEOUT, covers=True))
         self._links[nid] = 2 + subfolders
+
+    def _hidden(self, origin: bytes) -> Iterator[bytes]:
+        """Yield the names in a folder of the new commit that others have not added to it."""
+        old, others = self._old.listing(origin), self._others.listing(origin)
+        listing = self._new.listing(origin)
+        for name in () if listing is None else listing.names_between(0, listing.count):
+            there = others is not None and others.find(name) >= 0
+            if not there or (old is not None and old.find(name) >= 0):
+                yield name
 
     def _file(self, nid: Nid, node: Node, path: bytes, place: bytes | None) -> Iterator[Edit]:
         """Yield the edits that keep what is no folder; none if it is dropped."""
@@ -201,7 +231,8 @@ class Rebase:
             self._drop(nid, node)
             return
         origin = self._folder_origin(nid, node, path, place)
-        inside = list(self._folder(nid, path, origin))
+        anew = node.origin is None and origin == place
+        inside = list(self._folder(nid, path, origin, anew=anew))
         if (
             origin is not None
             and origin == place
@@ -218,6 +249,8 @@ class Rebase:
             # Others have removed it, and nothing of it was changed here.
             self._drop(nid, node)
             return
+        if node.origin is not None and node.origin != origin:
+            self.outcome.turned.append((nid, node.origin))
         yield from self._node(nid, node._replace(origin=origin, nlink=self._links[nid]))
         yield from inside
 
@@ -225,18 +258,18 @@ class Rebase:
         self, nid: Nid, node: Node, path: bytes, place: bytes | None
     ) -> bytes | None:
         """Return which folder of the new commit shows through."""
-        published = self._others is not self._new
-        if node.origin not in (None, path) and not published:
+        if node.origin not in (None, path) and self._others is self._new:
             self._check(path)
-        # Published under this path; or others made a folder of that name too.
-        here = place if node.origin is None or (published and node.origin != path) else None
-        for then in (self._path_then(nid), here):
-            new = then is not None and self._old.listing(then) is None
-            if new and then is not None and self._new.listing(then) is not None:
-                return then
-        if node.origin is None or self._new.listing(node.origin) is not None:
-            if node.origin is None and place is not None and self._replaced(nid, path, place):
-                return place
+        then = self._published_as(nid, node, path, place)
+        if then is not None:
+            return then
+        if node.origin is None:
+            # Made anew, where the commit has a folder too: what it hides is said name by name, so
+            # that theirs can come back, and what others add is seen.
+            if place is None or self._new.listing(place) is None or self._is_taken(place):
+                return None
+            return place
+        if self._new.listing(node.origin) is not None:
             return node.origin
         if node.origin != path:
             raise Conflict(
@@ -246,14 +279,26 @@ class Rebase:
             )
         return None
 
-    def _replaced(self, nid: Nid, path: bytes, place: bytes) -> bool:
-        """Return whether a new folder in an old one's place has all that the commit has there."""
-        listing = self._new.listing(place)
-        if listing is None:
+    def _published_as(self, nid: Nid, node: Node, path: bytes, place: bytes | None) -> bytes | None:
+        """Return which folder is new in the new commit and is this one, None if there is none."""
+        published = self._others is not self._new
+        # Published under this path; or others made a folder of that name too.
+        here = place if node.origin is None or (published and node.origin != path) else None
+        for then in (self._path_then(nid), here):
+            if then is None or self._old.listing(then) is not None:
+                continue
+            if self._new.listing(then) is not None:
+                return then
+        return None
+
+    def _is_taken(self, place: bytes) -> bool:
+        """Return whether a folder of the commit goes on to show through elsewhere."""
+        nid = self._now.of_origin(place)
+        node = None if nid is None else self._now.node(nid)
+        path = None if nid is None else self._now.path(nid)
+        if nid is None or node is None or path is None or self._given_up(path):
             return False
-        own = dict(self._now.entries(nid))
-        names = listing.names_between(0, listing.count)
-        return all(name in own and not own[name].is_whiteout for name in names)
+        return self._published_as(nid, node, path, path) is None
 
     def _origin(self, nid: Nid, node: Node, place: bytes | None) -> bytes | None:
         """Return where the new commit has what a file that stays shows through."""

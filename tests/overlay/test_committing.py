@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -442,3 +443,165 @@ def test_a_folder_that_others_removed_goes_unless_something_is_in_it(
     (mount.dir / "d" / "mine").unlink()
     (mount.dir / "d").rmdir()
     assert mount.status() == []
+
+
+@pytest.mark.parametrize("keep", ["mine", "theirs"])
+def test_theirs_comes_back_into_a_folder_that_was_made_anew(
+    mount: OverlayMount, repository: Path, keep: str
+) -> None:
+    make_anew(mount.dir / "d")
+    write(mount.dir / "d" / "mine", b"mine")
+    write(mount.dir / "d" / "e" / "mine", b"mine")
+    put(repository, {b"d/one.txt": b"theirs", b"d/e/deep.txt": b"theirs", b"d/new": b"new"})
+    code, said = mount.call("pull", str(mount.dir))
+    assert code == 3
+    assert "d/e/deep.txt, d/one.txt;" in said
+    code, said = mount.call("pull", str(mount.dir), "--keep", keep)
+    assert code == 0, said
+    theirs = keep == "theirs"
+    # What others added is no matter of that choice, and what they did not change stays removed.
+    assert listed(mount.dir / "d") == ["e", "mine", "new", *(["one.txt"] if theirs else [])]
+    assert listed(mount.dir / "d" / "e") == [*(["deep.txt"] if theirs else []), "mine"]
+    gone = [] if theirs else [("D", "d/e/deep.txt"), ("D", "d/one.txt")]
+    kept = [("A", "d/e/mine"), ("A", "d/mine"), ("D", "d/two.txt")]
+    assert mount.status() == sorted(gone + kept, key=lambda row: row[1])
+    mount.commit()
+    wanted = {b"d/mine": b"mine", b"d/e/mine": b"mine", b"d/new": b"new"}
+    if theirs:
+        wanted |= {b"d/one.txt": b"theirs", b"d/e/deep.txt": b"theirs"}
+    found = files_at(repository)
+    assert {path: data for path, data in found.items() if path.startswith(b"d/")} == wanted
+    assert mount.status() == []
+
+
+def test_what_others_add_is_seen_in_a_folder_that_was_made_anew(
+    mount: OverlayMount, repository: Path
+) -> None:
+    make_anew(mount.dir / "d")
+    write(mount.dir / "d" / "two.txt", b"mine")
+    assert not (mount.dir / "d" / "new").exists()
+    put(repository, {b"d/new": b"new"})
+    mount.commit()
+    assert (mount.dir / "d" / "new").read_bytes() == b"new"
+    assert listed(mount.dir / "d") == ["new", "two.txt"]
+    assert mount.status() == []
+
+
+def test_theirs_does_not_come_back_into_a_new_folder_beside_a_renamed_one(
+    mount: OverlayMount, repository: Path
+) -> None:
+    (mount.dir / "d").rename(mount.dir / "moved")
+    write(mount.dir / "d" / "one.txt", b"mine")
+    put(repository, {b"d/one.txt": b"theirs"})
+    code, said = mount.call("pull", str(mount.dir), "--keep", "theirs")
+    assert code == 3
+    assert "d is renamed here to moved" in said
+    assert (mount.dir / "d" / "one.txt").read_bytes() == b"mine"
+    code, said = mount.call("pull", str(mount.dir), "--keep", "mine")
+    assert code == 0, said
+    assert (mount.dir / "moved" / "one.txt").read_bytes() == b"theirs"
+    assert (mount.dir / "d" / "one.txt").read_bytes() == b"mine"
+    assert listed(mount.dir / "d") == ["one.txt"]
+    mount.commit()
+    assert mount.status() == []
+    assert listed(mount.dir / "moved") == ["e", "one.txt", "two.txt"]
+
+
+PUBLISHING = """
+import os, sys, time
+from pathlib import Path
+sys.argv = ["oxenfs", *sys.argv[2:]]
+import oxenfs.mount.committing as c
+plain = c.publish
+def publish(*a):
+    found = plain(*a)
+    mark = Path(os.environ["PUBLISHED"])
+    mark.touch()
+    while mark.exists():
+        time.sleep(0.01)
+    return found
+c.publish = publish
+from oxenfs_cli.main import main
+main()
+"""
+
+
+def test_a_folder_that_is_made_anew_during_a_commit_does_not_get_what_was_in_it(
+    mounting: Mounting, repository: Path, tmp_path: Path
+) -> None:
+    mount = mounting(f"{repository}@main")
+    mount.stop()
+    mark = tmp_path / "published"
+    mount.environment["PUBLISHED"] = str(mark)
+    mount._arguments = ["-c", PUBLISHING, "x", *mount._arguments[2:]]
+    mount.start()
+    write(mount.dir / "g" / "old", b"old")
+    write(mount.dir / "d" / "old", b"old")
+    process = mount.popen("-m", "oxenfs_cli", "commit", str(mount.dir), "-m", "m")
+    while not mark.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    for name in ("d", "g"):
+        make_anew(mount.dir / name)
+        write(mount.dir / name / "new", b"new")
+    put(repository, {b"d/theirs": b"theirs"})
+    mark.unlink()
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    assert listed(mount.dir / "d") == listed(mount.dir / "g") == ["new"]
+    process = mount.popen("-m", "oxenfs_cli", "commit", str(mount.dir), "-m", "m")
+    while process.poll() is None:
+        mark.unlink(missing_ok=True)
+        time.sleep(0.01)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    found = {path for path in files_at(repository) if path[:1] in (b"d", b"g")}
+    assert found == {b"d/new", b"d/theirs", b"g/new"}
+    assert listed(mount.dir / "d") == ["new", "theirs"]
+    assert mount.status() == []
+    mount.stop()
+
+
+def test_what_others_change_in_a_renamed_folder_is_seen_after_it_was_committed(
+    mount: OverlayMount, repository: Path
+) -> None:
+    (mount.dir / "d").rename(mount.dir / "moved")
+    for commits in range(2):
+        assert (mount.dir / "moved" / "one.txt").read_bytes() == b"one\n"
+        assert (mount.dir / "moved" / "e" / "deep.txt").read_bytes() == b"deep\n"
+        if not commits:
+            mount.commit()
+    for number in range(2):
+        theirs = b"%d" % number
+        put(repository, {b"moved/one.txt": theirs, b"moved/e/deep.txt": theirs})
+        assert mount.call("pull", str(mount.dir))[0] == 0
+        assert (mount.dir / "moved" / "one.txt").read_bytes() == theirs
+        assert (mount.dir / "moved" / "e" / "deep.txt").read_bytes() == theirs
+    assert mount.status() == []
+
+
+def test_what_others_change_in_a_new_folder_is_seen_after_each_pull(
+    mount: OverlayMount, repository: Path
+) -> None:
+    make_anew(mount.dir / "d")
+    for name in ("d", "g"):
+        write(mount.dir / name / "mine", b"mine")
+    mount.commit()
+    for number in range(3):
+        theirs = {b"%s/theirs" % name: b"%d" % number for name in (b"d", b"g")}
+        put(repository, theirs)
+        assert mount.call("pull", str(mount.dir))[0] == 0
+        for path, data in theirs.items():
+            assert (mount.dir / os.fsdecode(path)).read_bytes() == data
+    put(repository, {b"other": b""}, remove=(b"d/theirs", b"g/theirs"))
+    assert mount.call("pull", str(mount.dir))[0] == 0
+    for name in ("d", "g"):
+        assert not (mount.dir / name / "theirs").exists()
+        assert listed(mount.dir / name) == ["mine"]
+    assert mount.status() == []
+
+
+def make_anew(folder: Path) -> None:
+    """Remove a folder and all that is in it, and make it again."""
+    shutil.rmtree(folder)
+    folder.mkdir()
