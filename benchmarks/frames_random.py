@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ import numpy as np
 from clips import SIZES, at_random, awake, copies, make_clip, make_repository, names, need
 from harness import Figure, alternate, arguments, at_least, compared, progress, run
 from PIL import Image
-from unmounting import STOP_S, end, uninterrupted, unmount
+from unmounting import unmounted_after
 
 if TYPE_CHECKING:
     from work import Work
@@ -186,18 +186,10 @@ def ffmpegfs(work: Work, source: Path) -> Iterator[Path]:
     process = subprocess.Popen(
         call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    try:
+    with unmounted_after(folder, process):
         while not os.path.ismount(folder) and process.poll() is None:
             time.sleep(0.05)
         yield folder
-    finally:
-        with uninterrupted():
-            if not unmount(folder):
-                process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_S)
-            end(folder, [process.pid])
-            process.wait()
 
 
 def ffmpegfs_figures(args: argparse.Namespace, work: Work, clip: Path, label: str) -> list[Figure]:

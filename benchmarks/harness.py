@@ -168,6 +168,21 @@ def arguments(description: str, rounds: int) -> argparse.ArgumentParser:
     return parser
 
 
+def parts(
+    chosen: Mapping[str, Callable[[argparse.Namespace, Work], list[Figure]]],
+) -> Callable[[argparse.Namespace, Work], list[Figure]]:
+    """Return what measures all of `chosen`, or the one that `--only` names."""
+
+    def measure(args: argparse.Namespace, work: Work) -> list[Figure]:
+        figures = []
+        for name, part in chosen.items():
+            if args.only in (None, name):
+                figures += part(args, work)
+        return figures
+
+    return measure
+
+
 def run(
     args: argparse.Namespace, measure: Callable[[argparse.Namespace, Work], list[Figure]]
 ) -> None:

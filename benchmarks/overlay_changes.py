@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import Figure, arguments, no_more_than, progress, run, timed
+from harness import Figure, arguments, no_more_than, parts, progress, run, timed
 from link import link
 from machine import is_running, private_memory
 from mounts import Mount, daemon_of, mounted, oxenfs, repository
@@ -171,15 +171,6 @@ def touch(args: argparse.Namespace, work: Work) -> list[Figure]:
 PARTS = {"many": many, "table": table, "touch": touch}
 
 
-def measure(args: argparse.Namespace, work: Work) -> list[Figure]:
-    """Run the parts that are asked for."""
-    figures = []
-    for name, part in PARTS.items():
-        if args.only in (None, name):
-            figures += part(args, work)
-    return figures
-
-
 def main() -> None:
     """Read the arguments and print the figures."""
     parser = arguments("changes in an overlay", rounds=3)
@@ -191,7 +182,7 @@ def main() -> None:
     if args.quick:
         args.changes = min(args.changes, 2000)
         args.table, args.large = min(args.table, 16), min(args.large, 64)
-    run(args, measure)
+    run(args, parts(PARTS))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from harness import (
     at_most,
     compared,
     no_more_than,
+    parts,
     progress,
     run,
     timed,
@@ -142,15 +143,6 @@ def import_(args: argparse.Namespace, work: Work) -> list[Figure]:
 PARTS = {"commit": commit, "one": one, "import": import_}
 
 
-def measure(args: argparse.Namespace, work: Work) -> list[Figure]:
-    """Run the parts that are asked for."""
-    figures = []
-    for name, part in PARTS.items():
-        if args.only in (None, name):
-            figures += part(args, work)
-    return figures
-
-
 def main() -> None:
     """Read the arguments and print the figures."""
     parser = arguments("commits and imports to a server", rounds=3)
@@ -165,7 +157,7 @@ def main() -> None:
     if args.quick:
         args.files, args.tree = min(args.files, 500), min(args.tree, 10_000)
         args.imported = min(args.imported, 2000)
-    run(args, measure)
+    run(args, parts(PARTS))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from harness import progress
 from mounts import command, environment, oxenfs, repository, repository_folder
-from unmounting import STOP_S, end, uninterrupted, unmount
+from unmounting import STOP_S, uninterrupted, unmounted_after
 
 if TYPE_CHECKING:
     from trees import Tree
@@ -114,17 +114,9 @@ def rclone_mount(work: Work, host: str, cache: Path | None = None) -> Iterator[P
     words += ["--attr-timeout", "1h", "--poll-interval", "0"]
     words += ["--cache-dir", str(cache or work.new_folder("cache")), "--vfs-cache-max-age", "24h"]
     process = subprocess.Popen(words, env=environment(work), start_new_session=True)
-    try:
+    with unmounted_after(folder, process):
         _until(lambda: os.path.ismount(folder), process, "rclone mount")
         yield folder
-    finally:
-        with uninterrupted():
-            if not unmount(folder):
-                process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_S)
-            end(folder, [process.pid])
-            process.wait()
 
 
 def curl_s(urls: Sequence[str]) -> list[float]:

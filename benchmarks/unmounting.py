@@ -88,3 +88,18 @@ def sweep(run_folder: Path) -> None:
     """Unmount whatever is still mounted below the folder of a run; its daemons then end."""
     for point in mounted_below(run_folder):
         end(point, [])
+
+
+@contextmanager
+def unmounted_after(folder: Path, process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Unmount what another program has mounted when the block ends, and end the program."""
+    try:
+        yield
+    finally:
+        with uninterrupted():
+            if not unmount(folder):
+                process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_S)
+            end(folder, [process.pid])
+            process.wait()

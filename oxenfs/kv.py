@@ -209,24 +209,22 @@ class Transaction:
     def scan(self, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Yield keys that start with `prefix` and their values, in key order."""
         path = self._path
-        with self._txn.cursor(db=self._tables[table]) as cursor:
-            found = cursor.set_range(prefix) if prefix else cursor.first()
-            while found:
-                key = bytes(cursor.key())
-                if not key.startswith(prefix):
-                    return
-                yield key, _unseal(cursor.value(), table, key, path)
-                found = cursor.next()
+        for key, cursor in self._from(table, prefix):
+            yield key, _unseal(cursor.value(), table, key, path)
 
     def keys(self, table: str, prefix: bytes = b"") -> Iterator[bytes]:
         """Yield the keys that start with `prefix`, in order, without looking at the values."""
+        for key, _ in self._from(table, prefix):
+            yield key
+
+    def _from(self, table: str, prefix: bytes) -> Iterator[tuple[bytes, lmdb.Cursor]]:
         with self._txn.cursor(db=self._tables[table]) as cursor:
             found = cursor.set_range(prefix) if prefix else cursor.first()
             while found:
                 key = bytes(cursor.key())
                 if not key.startswith(prefix):
                     return
-                yield key
+                yield key, cursor
                 found = cursor.next()
 
     def after(self, table: str, key: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -26,6 +26,7 @@ from oxenfs.overlay.publishing import (
 from oxenfs.overlay.standing import CONFLICTS
 from oxenfs.overlay.status import Status
 from oxenfs.remote.revision import Revision
+from oxenfs.views.plan import Facts
 
 # More would fill a terminal; all of them are in the error itself.
 _CONFLICTS_SHOWN = 50
@@ -115,13 +116,16 @@ class Puller(Rebaser):
                     how["given_up"] = _within(theirs)
                 await self.move(revision, before.revision, **how)
                 await trio.to_thread.run_sync(self._upper.collect)
-            after = self.mover.shown.facts
-            return {
-                "before": hash_text(before.commit.id),
-                "commit": hash_text(after.commit.id),
-                "branch": after.branch,
-                "revision": after.revision,
-            }
+            return self._moved(before)
+
+    def _moved(self, before: Facts) -> dict[str, Any]:
+        after = self.mover.shown.facts
+        return {
+            "before": hash_text(before.commit.id),
+            "commit": hash_text(after.commit.id),
+            "branch": after.branch,
+            "revision": after.revision,
+        }
 
     async def _refuse_renamed(self, paths: list[bytes]) -> None:
         """Raise `Conflict` if `paths`, of which theirs is wanted, are in a folder that was renamed.
@@ -179,13 +183,7 @@ class Puller(Rebaser):
             revision, typed = Revision(revision.commit, new_branch), new_branch
         async with self._turn:
             await self.move(revision, typed)
-        after = self.mover.shown.facts
-        return {
-            "before": hash_text(before.commit.id),
-            "commit": hash_text(after.commit.id),
-            "branch": after.branch,
-            "revision": after.revision,
-        }
+        return self._moved(before)
 
     async def facts(self) -> dict[str, Any]:
         """Return what the changes are on top of, and how far the branch is ahead of that."""
