@@ -59,6 +59,8 @@ class ChangeSet:
         self._contents = contents
         self._ignored = ignored
         self.left = Left()
+        # Whose additions to renamed folders count as steps.
+        self._new: LowerTree | None = None
 
     def survey(self) -> int:
         """Return how many changes there are at the most, and find what is left out."""
@@ -80,8 +82,12 @@ class ChangeSet:
                 yield Remove(path)
 
     def conflicts(self, new: LowerTree) -> Iterator[bytes]:
-        """Yield the paths that are changed here, and to something else in the commit `new`."""
+        """Yield the paths that are changed here, and to something else in the commit `new`.
+
+        And what is new in `new` where a renamed folder hides it.
+        """
         self.left = Left()
+        self._new = new
         for path, node, origin, there in self._steps():
             found = new.find(path)
             if (None if found is None else found.same_as) == (
@@ -116,7 +122,8 @@ class ChangeSet:
         own = dict(self._layer.entries(nid))
         through = None if node.origin is None else self._lower.listing(node.origin)
         names = set(own)
-        for shown in (through, listing):
+        added = None if node.origin is None else self._added(path)
+        for shown in (through, listing, added):
             if shown is not None:
                 names.update(shown.names_between(0, shown.count))
         for name in sorted(names):
@@ -126,8 +133,12 @@ class ChangeSet:
             elif through is not None and through.find(name) >= 0:
                 origin = node.origin + b"/" + name if node.origin else name
                 yield from self._untouched(origin, prefix + name, there)
-            elif there is not None:
+            else:
                 yield _Step(prefix + name, there=there)
+
+    def _added(self, path: bytes) -> Listing | None:
+        """Return what others have where a folder is that was renamed."""
+        return None if self._new is None else self._new.listing(path)
 
     def _entry(
         self, folder: Nid, path: bytes, entry: Entry, there: Found | None
@@ -182,7 +193,7 @@ class ChangeSet:
         through = self._lower.listing(origin)
         listing = None if there is None else self._lower.listing(path)
         names = set()
-        for shown in (through, listing):
+        for shown in (through, listing, self._added(path)):
             if shown is not None:
                 names.update(shown.names_between(0, shown.count))
         for name in sorted(names):

@@ -507,6 +507,25 @@ def test_theirs_does_not_come_back_into_a_new_folder_beside_a_renamed_one(
     assert listed(mount.dir / "moved") == ["e", "one.txt", "two.txt"]
 
 
+def test_what_others_add_where_a_renamed_folder_is_now_is_a_conflict_of_a_pull(
+    mount: OverlayMount, repository: Path
+) -> None:
+    (mount.dir / "d").rename(mount.dir / "moved")
+    put(repository, {b"moved/new": b"theirs", b"moved/e/new": b"theirs"})
+    code, said = mount.call("pull", str(mount.dir))
+    assert code == 3
+    assert "moved/e/new, moved/new;" in said
+    code, said = mount.call("pull", str(mount.dir), "--keep", "theirs")
+    assert code == 3
+    assert "d is renamed here to moved" in said
+    assert mount.status() == [("R", "moved", "d")]
+    # A commit has both.
+    mount.commit()
+    assert listed(mount.dir / "moved") == ["e", "new", "one.txt", "two.txt"]
+    assert listed(mount.dir / "moved" / "e") == ["deep.txt", "new"]
+    assert mount.status() == []
+
+
 PUBLISHING = """
 import os, sys, time
 from pathlib import Path
