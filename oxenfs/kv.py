@@ -364,6 +364,6 @@ def _seal(key: bytes, value: bytes) -> bytes:
 def _unseal(sealed: bytes | memoryview, table: str, key: bytes, path: Path) -> bytes:
     whole = bytes(sealed)
     value = whole[:-_SEAL_BYTES]
-    if _digest(value, seed=_number(key)) != whole[-_SEAL_BYTES:]:
+    if _seal(key, value) != whole[-_SEAL_BYTES:]:
         raise IntegrityError(f"damaged record {key.hex()} in table {table} of {path}")
     return value

@@ -20,9 +20,7 @@ from oxenfs.overlay.item import Item
 from oxenfs.overlay.layer import Layer
 from oxenfs.overlay.leftovers import IGNORE_FILE
 from oxenfs.overlay.opening import count_behind
-from oxenfs.overlay.publishing import (
-    head_of,
-)
+from oxenfs.overlay.publishing import head_of
 from oxenfs.overlay.standing import CONFLICTS
 from oxenfs.overlay.status import Status
 from oxenfs.remote.revision import Revision

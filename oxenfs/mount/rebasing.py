@@ -22,10 +22,7 @@ from oxenfs.overlay.index import Prepared, Snapshot
 from oxenfs.overlay.layer import Layer
 from oxenfs.overlay.lower import LowerTree
 from oxenfs.overlay.nodes import Nid
-from oxenfs.overlay.publishing import (
-    find_published,
-    unpack_intent,
-)
+from oxenfs.overlay.publishing import find_published, unpack_intent
 from oxenfs.overlay.rebase import Outcome, Rebase
 from oxenfs.overlay.standing import PUBLISHING
 from oxenfs.remote.revision import Revision

@@ -250,17 +250,14 @@ class Cache:
             self._trouble(exc)
             return False
 
-    def has_many(self, table: str, keys: Sequence[bytes]) -> list[bool]:
-        """Return of each object whether it is here, without looking at it."""
-        if not keys:
-            return []
+    def has_many(self, table: str, keys: Sequence[bytes]) -> set[bytes]:
+        """Return the keys of those objects that are here, without looking at them."""
         try:
             with self.env.read() as txn:
-                found = txn.has_many(table, keys)
-            return [key in found for key in keys]
+                return txn.has_many(table, keys)
         except OxenfsError as exc:
             self._trouble(exc)
-            return [False] * len(keys)
+            return set()
 
     def discard(self, table: str, key: bytes, row: Row, why: str) -> None:
         """Drop a damaged object, if it is still the one that `row` says."""

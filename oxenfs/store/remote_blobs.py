@@ -195,10 +195,11 @@ class RemoteBlobs:
         assert self.transfers is not None
         transfers = self.transfers
         wanted = [(blob, size) for blob, size in blobs if not transfers.has(blob, size)]
-        if self.cache is None:
+        if self.cache is None or not wanted:
             return wanted
-        here = self.cache.has_many(SMALL, [self.small_key(blob) for blob, _ in wanted])
-        return [each for each, known in zip(wanted, here, strict=True) if not known]
+        keys = [self.small_key(blob) for blob, _ in wanted]
+        here = self.cache.has_many(SMALL, keys)
+        return [each for each, key in zip(wanted, keys, strict=True) if key not in here]
 
     def has_small(self, blob: ObjectHash, size: int) -> bool:
         """Return whether a small blob is kept, in memory or on disk."""
