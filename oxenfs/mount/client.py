@@ -6,6 +6,7 @@ The wire: one JSON line there; JSON lines back, the last one `{"done": result}` 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -57,7 +58,9 @@ def ask(
         connection.settimeout(timeout_s)
         try:
             connect(connection, entry.folder)
-            connection.sendall(request)
+            # A daemon that refuses us may have answered and hung up already: its answer counts.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(request)
             for line in _lines(connection, timeout_s):
                 if "done" in line:
                     return line["done"]

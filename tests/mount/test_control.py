@@ -120,8 +120,10 @@ def _raw(folder: Path, *parts: bytes, end: bool = False) -> Any:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
         client.connect(connection, folder)
-        for part in parts:
-            connection.sendall(part)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            # The server may have refused us before.
+            for part in parts:
+                connection.sendall(part)
         if end:
             connection.shutdown(socket.SHUT_WR)
         received = b""
@@ -277,6 +279,26 @@ def test_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(control, "_check_peer", check)
     answer = _with_server(tmp_path, lambda: _raw(tmp_path, b'{"command": "nothing"}\n'))
     assert answer["error"]["type"] == "AccessDenied"
+
+
+def test_an_answer_that_came_before_the_request_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = client.connect
+
+    def connect(connection: socket.socket, folder: Path) -> None:
+        real(connection, folder)
+        accepted, _ = refusing.accept()
+        with accepted:
+            accepted.sendall(json.dumps({"error": failures.to_json(Busy("no", 1.0))}).encode())
+            accepted.sendall(b"\n")
+
+    with socket.socket(socket.AF_UNIX) as refusing:
+        refusing.bind(str(tmp_path / client.SOCKET))
+        refusing.listen()
+        monkeypatch.setattr(client, "connect", connect)
+        with pytest.raises(Busy, match="no"):
+            ask(_entry(tmp_path), "echo")
 
 
 def test_the_socket_is_private_and_its_path_may_be_long(tmp_path: Path) -> None:
