@@ -12,9 +12,11 @@ from repositories import AUTHOR, content, noise
 from oxenfs.errors import IntegrityError, NotADirectory, NotFound
 from oxenfs.history import commits_of, names_at, read_file
 from oxenfs.model import Change, Commit, ObjectHash, Put, Remove
+from oxenfs.remote.hashing import commit_id
 from oxenfs.remote.local.repository import LocalRemote, create
+from oxenfs.remote.payloads import COMMIT, encode_payload
 from oxenfs.remote.rows import find_row
-from oxenfs.remote.wire import COMMIT, children_of, commit_id, encode_node, encode_payload
+from oxenfs.remote.wire import children_of, encode_node
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from oxenfs.model import Kind, ObjectHash
 from oxenfs.remote.base import DirectoryNodes, TreePlace
+from oxenfs.remote.payloads import DIRECTORY, FILE
 from oxenfs.remote.rows import rows_of
-from oxenfs.remote.wire import DIRECTORY, FILE
 
 FILE_IN_THE_WAY = -1
 

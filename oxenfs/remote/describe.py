@@ -12,7 +12,7 @@ import mimetypes
 from typing import Any, NamedTuple
 
 from oxenfs.model import Kind, ObjectHash
-from oxenfs.remote.wire import little, xxh3
+from oxenfs.remote.hashing import little, xxh3
 
 _TABULAR = {"csv", "tsv", "parquet", "jsonl", "ndjson", "arrow"}
 _BY_EXTENSION = {

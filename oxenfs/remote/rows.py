@@ -12,16 +12,15 @@ from oxenfs.errors import IntegrityError, NotADirectory, NotFound
 from oxenfs.model import NAME_BYTES_MAX, Kind, ObjectHash, hash_text
 from oxenfs.remote.base import DirectoryNodes, RawNode, Remote, TreePlace
 from oxenfs.remote.describe import KINDS
-from oxenfs.remote.wire import (
+from oxenfs.remote.payloads import (
     DIRECTORY,
     LENGTH_MAX,
     VERSION,
     VNODE,
-    Child,
     FilePayload,
-    children_with,
     decode_payload,
 )
+from oxenfs.remote.wire import Child, children_with
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from oxenfs.remote.describe import combined_hash, describe
 from oxenfs.remote.local.receive import Receiver
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.remote.local.spool import Op, Record
-from oxenfs.remote.wire import FilePayload
+from oxenfs.remote.payloads import FilePayload
 from oxenfs.server.revisions import path_of
 
 

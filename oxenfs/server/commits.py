@@ -16,7 +16,7 @@ from oxenfs.remote.local.dir_hashes import keep, members_of
 from oxenfs.remote.local.lookup import entry_at
 from oxenfs.remote.local.ranges import commits_between
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.wire import FilePayload
+from oxenfs.remote.payloads import FilePayload
 from oxenfs.server import answers
 from oxenfs.server.answers import Refusal, page, streamed
 from oxenfs.server.endpoint import Call

@@ -10,7 +10,7 @@ from oxenfs.errors import NotFound
 from oxenfs.model import ObjectHash, hash_text
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.remote.local.staged import Area
-from oxenfs.remote.wire import FilePayload
+from oxenfs.remote.payloads import FilePayload
 from oxenfs.server.answers import Refusal, streamed
 from oxenfs.server.endpoint import Call
 from oxenfs.server.listing import absent, payload_at, resolved

@@ -11,7 +11,7 @@ from oxenfs.errors import NotFound
 from oxenfs.remote.local.lookup import Entry, Order, children_at, entry_at
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.remote.local.workspaces import Workspace
-from oxenfs.remote.wire import DirectoryPayload
+from oxenfs.remote.payloads import DirectoryPayload
 from oxenfs.server import answers
 from oxenfs.server.answers import Refusal, page
 from oxenfs.server.endpoint import Call

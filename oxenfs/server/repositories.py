@@ -8,7 +8,8 @@ from starlette.responses import JSONResponse, Response
 
 from oxenfs.errors import NotFound, UsageError
 from oxenfs.model import Author, Branch
-from oxenfs.remote.wire import DirectoryPayload, decode_node
+from oxenfs.remote.payloads import DirectoryPayload
+from oxenfs.remote.wire import decode_node
 from oxenfs.server import answers
 from oxenfs.server.bodies import text_field
 from oxenfs.server.changes import first_commit

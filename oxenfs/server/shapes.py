@@ -9,7 +9,7 @@ from oxenfs.errors import NotFound
 from oxenfs.model import Branch, Commit, ObjectHash, hash_text
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.remote.local.workspaces import Workspace
-from oxenfs.remote.wire import DirectoryPayload, FilePayload
+from oxenfs.remote.payloads import DirectoryPayload, FilePayload
 from oxenfs.server.revisions import Resource
 
 JSON = dict[str, Any]

@@ -15,7 +15,7 @@ from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.remote.local.spool import Op, Record
 from oxenfs.remote.local.staged import Area
 from oxenfs.remote.local.workspaces import Workspace
-from oxenfs.remote.wire import DIRECTORY, FILE, FilePayload
+from oxenfs.remote.payloads import DIRECTORY, FILE, FilePayload
 from oxenfs.server import answers
 from oxenfs.server.answers import plain_error
 from oxenfs.server.bodies import TooLarge, inflated

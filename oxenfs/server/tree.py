@@ -14,17 +14,16 @@ from oxenfs.remote.local import ranges
 from oxenfs.remote.local.receive import store_nodes
 from oxenfs.remote.local.refs import has_commit
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.wire import (
+from oxenfs.remote.payloads import (
     COMMIT,
     DIRECTORY,
     VNODE,
     DirectoryPayload,
     FilePayload,
     VnodePayload,
-    children_of,
-    decode_node,
     timestamp_fields,
 )
+from oxenfs.remote.wire import children_of, decode_node
 from oxenfs.server import answers
 from oxenfs.server.answers import Refusal, plain_error, streamed
 from oxenfs.server.commits import hashes_in

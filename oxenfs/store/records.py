@@ -15,8 +15,9 @@ from oxenfs.errors import IntegrityError, OxenfsError
 from oxenfs.kv import Environment, open_environment
 from oxenfs.model import Kind, ObjectHash
 from oxenfs.remote.base import DirectoryNodes, RawNode
+from oxenfs.remote.payloads import DIRECTORY, VNODE
 from oxenfs.remote.rows import Row, rows_of
-from oxenfs.remote.wire import DIRECTORY, VNODE, children_of
+from oxenfs.remote.wire import children_of
 from oxenfs.store.columns import columns_of
 
 log = logging.getLogger(__name__)

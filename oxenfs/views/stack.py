@@ -12,8 +12,9 @@ import trio
 from oxenfs.errors import Conflict, NotFound
 from oxenfs.model import Commit, ObjectHash, hash_text
 from oxenfs.remote.base import Remote, TreePlace
+from oxenfs.remote.payloads import DirectoryPayload
 from oxenfs.remote.revision import Revision, resolve
-from oxenfs.remote.wire import DirectoryPayload, decode_node
+from oxenfs.remote.wire import decode_node
 from oxenfs.store.remembered import Offline, age_text
 from oxenfs.store.warm import Task, warm_in_child
 from oxenfs.views.base import Directory

@@ -13,20 +13,19 @@ import msgpack
 from oxenfs.model import Author, Commit, ObjectHash
 from oxenfs.remote.archive import node_members, write_members
 from oxenfs.remote.base import RawNode
-from oxenfs.remote.wire import (
+from oxenfs.remote.hashing import xxh3
+from oxenfs.remote.payloads import (
     COMMIT,
     DIRECTORY,
     FILE,
     VERSION,
     VNODE,
-    Child,
     DirectoryPayload,
     FilePayload,
     VnodePayload,
-    encode_node,
     encode_payload,
-    xxh3,
 )
+from oxenfs.remote.wire import Child, encode_node
 
 HEAD = ObjectHash(0xC0FFEE << 96 | 1)
 ROOT = ObjectHash(0xD1 << 120 | 2)

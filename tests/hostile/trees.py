@@ -9,16 +9,15 @@ import msgpack
 
 from oxenfs.model import ObjectHash
 from oxenfs.remote.base import RawNode
-from oxenfs.remote.wire import (
+from oxenfs.remote.payloads import (
     DIRECTORY,
     FILE,
     VNODE,
-    Child,
     DirectoryPayload,
     VnodePayload,
-    encode_node,
     encode_payload,
 )
+from oxenfs.remote.wire import Child, encode_node
 
 from .building import BUCKET, HEAD, ROOT, Tree, bucket, commit_of, file, folder, packed, tree
 

@@ -17,8 +17,8 @@ from oxenfs.model import hash_text
 from oxenfs.mount.inodes import ROOT, Inode
 from oxenfs.mount.moving import Mover
 from oxenfs.mount.operations import Operations, Usage
+from oxenfs.remote.hashing import little
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.wire import little
 from oxenfs.views import stack
 from oxenfs.views.plan import Plan
 

@@ -8,10 +8,12 @@ from repositories import AUTHOR
 
 from oxenfs.model import Commit, ObjectHash
 from oxenfs.remote.base import RawNode, Remote
+from oxenfs.remote.hashing import commit_id, little
 from oxenfs.remote.local.nodes import pack
 from oxenfs.remote.local.refs import put_commit
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.wire import COMMIT, children_of, commit_id, encode_node, encode_payload, little
+from oxenfs.remote.payloads import COMMIT, encode_payload
+from oxenfs.remote.wire import children_of, encode_node
 
 
 def put_nodes(remote: LocalRemote, nodes: Iterable[RawNode]) -> None:

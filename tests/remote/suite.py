@@ -15,9 +15,10 @@ from oxenfs.errors import IsADirectory, NotADirectory, NotFound
 from oxenfs.history import commits_of, names_at, read_file
 from oxenfs.model import CHUNK_BYTES, Kind, ObjectHash, Remove, hash_text
 from oxenfs.remote.base import Remote, TreePlace
+from oxenfs.remote.payloads import DIRECTORY, VNODE
 from oxenfs.remote.revision import AmbiguousRevision, resolve
 from oxenfs.remote.rows import find_row, rows_of
-from oxenfs.remote.wire import DIRECTORY, VNODE, decode_node
+from oxenfs.remote.wire import decode_node
 
 from .reference import files, puts, rows_below, tree_of, with_folders
 

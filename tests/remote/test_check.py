@@ -13,13 +13,11 @@ from repositories import content
 
 from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.model import CHUNK_BYTES, ObjectHash, hash_text
+from oxenfs.remote.hashing import little
 from oxenfs.remote.local.blobs import BlobWriter
 from oxenfs.remote.local.check import check
 from oxenfs.remote.local.packs import name_of
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.wire import (
-    little,
-)
 
 from .conftest import LARGE, MIDDLE, SMALL, TREE
 from .reference import rows_below

@@ -8,18 +8,10 @@ import pytest
 from repositories import AUTHOR
 
 from oxenfs.model import Author, Commit, ObjectHash, hash_text
+from oxenfs.remote.hashing import little
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.wire import (
-    COMMIT,
-    DIRECTORY,
-    VNODE,
-    children_of,
-    decode_node,
-    decode_payload,
-    encode_node,
-    encode_payload,
-    little,
-)
+from oxenfs.remote.payloads import COMMIT, DIRECTORY, VNODE, decode_payload, encode_payload
+from oxenfs.remote.wire import children_of, decode_node, encode_node
 
 from .grafting import put_nodes
 from .reference import files, puts, rows_below

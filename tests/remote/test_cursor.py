@@ -12,8 +12,8 @@ from oxenfs.model import Kind, ObjectHash, tree_order
 from oxenfs.remote.base import DirectoryNodes, TreePlace
 from oxenfs.remote.cursor import FILE_IN_THE_WAY, Found, TreeCursor
 from oxenfs.remote.local.repository import LocalRemote
+from oxenfs.remote.payloads import DIRECTORY, FILE
 from oxenfs.remote.rows import find_row
-from oxenfs.remote.wire import DIRECTORY, FILE
 
 from .reference import puts, with_folders
 

@@ -17,23 +17,20 @@ from hypothesis import strategies as st
 from oxenfs.errors import IntegrityError
 from oxenfs.model import Author, Commit, ObjectHash
 from oxenfs.remote.base import DirectoryNodes, RawNode
-from oxenfs.remote.rows import rows_of
-from oxenfs.remote.wire import (
+from oxenfs.remote.payloads import (
     COMMIT,
     DIRECTORY,
     FILE,
     VERSION,
     VNODE,
-    Child,
     DirectoryPayload,
     FilePayload,
     VnodePayload,
-    children_of,
-    decode_node,
     decode_payload,
-    encode_node,
     encode_payload,
 )
+from oxenfs.remote.rows import rows_of
+from oxenfs.remote.wire import Child, children_of, decode_node, encode_node
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from oxenfs.model import Kind, ObjectHash
 from oxenfs.remote.describe import KINDS, combined_hash, describe
-from oxenfs.remote.wire import little, xxh3
+from oxenfs.remote.hashing import little, xxh3
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 

@@ -12,18 +12,17 @@ from oxenfs.errors import IntegrityError, NotFound, OxenfsError, RemoteUnavailab
 from oxenfs.model import Commit, ObjectHash, hash_text
 from oxenfs.remote.archive import Member, write_members
 from oxenfs.remote.base import BlobPlace, RawNode, TreePlace
+from oxenfs.remote.hashing import xxh3
 from oxenfs.remote.http.blobs import HttpBlobs
-from oxenfs.remote.wire import (
+from oxenfs.remote.payloads import (
     COMMIT,
     DIRECTORY,
     VNODE,
-    Child,
     DirectoryPayload,
     VnodePayload,
-    encode_node,
     encode_payload,
-    xxh3,
 )
+from oxenfs.remote.wire import Child, encode_node
 
 from .http.misbehaving import Misbehaving, Reply, bad, reply
 

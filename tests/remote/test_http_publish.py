@@ -23,9 +23,9 @@ from oxenfs.errors import (
     Unsupported,
 )
 from oxenfs.model import Change, MakeDirectory, ObjectHash, Published, Remove, hash_text
+from oxenfs.remote.hashing import xxh3
 from oxenfs.remote.http.remote import HttpRemote
 from oxenfs.remote.http.workspace import PerhapsPublished
-from oxenfs.remote.wire import xxh3
 
 from .http.misbehaving import Misbehaving, Reply, Request, bad, reply, success
 from .publish_suite import put

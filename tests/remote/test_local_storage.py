@@ -16,15 +16,17 @@ from repositories import AUTHOR, content, noise
 from oxenfs.errors import NothingToPublish
 from oxenfs.model import CHUNK_BYTES, Change, MakeDirectory, ObjectHash, Put, Remove
 from oxenfs.remote.base import BlobFiles, RawNode, TreePlace
+from oxenfs.remote.hashing import xxh3
 from oxenfs.remote.local import publish
 from oxenfs.remote.local.blobs import PACKED_BYTES_MAX
 from oxenfs.remote.local.check import check
 from oxenfs.remote.local.nodes import NodeWriter
 from oxenfs.remote.local.packs import PackWriter, name_of
 from oxenfs.remote.local.repository import LocalRemote, create, open_repository
+from oxenfs.remote.payloads import decode_payload
 from oxenfs.remote.rows import rows_of
 from oxenfs.remote.verify import check_chunks
-from oxenfs.remote.wire import decode_node, decode_payload, xxh3
+from oxenfs.remote.wire import decode_node
 
 from .publish_suite import publish as commit
 from .publish_suite import put

@@ -15,21 +15,16 @@ from oxenfs.remote.base import RawNode
 from oxenfs.remote.local import lookup
 from oxenfs.remote.local.lookup import Pages, children_at, entries_to, entry_at, files_below
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.wire import (
+from oxenfs.remote.payloads import (
     FILE,
     VERSION,
     VNODE,
-    Child,
     DirectoryPayload,
     FilePayload,
     VnodePayload,
-    child_at,
-    child_count,
-    children_of,
-    encode_node,
     encode_payload,
-    find_child,
 )
+from oxenfs.remote.wire import Child, child_at, child_count, children_of, encode_node, find_child
 
 from .reference import puts, with_folders
 

@@ -10,19 +10,12 @@ from repositories import content
 from oxenfs.model import Commit, Kind, ObjectHash, hash_text
 from oxenfs.remote.base import RawNode
 from oxenfs.remote.describe import describe
+from oxenfs.remote.hashing import commit_id
 from oxenfs.remote.local.blobs import BlobWriter
 from oxenfs.remote.local.check import check
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.wire import (
-    COMMIT,
-    Child,
-    FilePayload,
-    commit_id,
-    decode_node,
-    decode_payload,
-    encode_node,
-    encode_payload,
-)
+from oxenfs.remote.payloads import COMMIT, FilePayload, decode_payload, encode_payload
+from oxenfs.remote.wire import Child, decode_node, encode_node
 
 from . import official
 from .grafting import put_nodes, set_branch

@@ -6,14 +6,9 @@ import msgpack
 import pytest
 
 from oxenfs.model import Kind, ObjectHash
+from oxenfs.remote.payloads import FILE, VERSION, FilePayload, encode_payload
 from oxenfs.remote.rows import rows_of
-from oxenfs.remote.wire import (
-    FILE,
-    VERSION,
-    Child,
-    FilePayload,
-    encode_payload,
-)
+from oxenfs.remote.wire import Child
 
 from .test_damaged_nodes import directory_of
 

@@ -10,24 +10,20 @@ from hypothesis import strategies as st
 
 from oxenfs.errors import IntegrityError
 from oxenfs.model import Author, Commit, ObjectHash
-from oxenfs.remote.wire import (
+from oxenfs.remote.hashing import commit_id
+from oxenfs.remote.payloads import (
     COMMIT,
     DIRECTORY,
     FILE,
     VNODE,
-    Child,
     DirectoryPayload,
     FilePayload,
     Payload,
     VnodePayload,
-    child_types,
-    children_of,
-    commit_id,
-    decode_node,
     decode_payload,
-    encode_node,
     encode_payload,
 )
+from oxenfs.remote.wire import Child, child_types, children_of, decode_node, encode_node
 
 HASHES = st.integers(0, 2**128 - 1).map(ObjectHash)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -15,9 +15,9 @@ from repositories import KIB, MIB, make_repository, noise
 
 from oxenfs.model import CHUNK_BYTES
 from oxenfs.remote.base import BlobLocation
+from oxenfs.remote.hashing import little
 from oxenfs.remote.local.repository import LocalRemote, open_repository
 from oxenfs.remote.rows import find_row
-from oxenfs.remote.wire import little
 
 from .mounted import Mounted
 

@@ -20,7 +20,8 @@ from oxenfs.model import ObjectHash, hash_text, parse_hash
 from oxenfs.remote.archive import Limits, Member, node_members, read_nodes, write_members
 from oxenfs.remote.base import RawNode
 from oxenfs.remote.local.rocks import database_files
-from oxenfs.remote.wire import COMMIT, children_of
+from oxenfs.remote.payloads import COMMIT
+from oxenfs.remote.wire import children_of
 
 FOLDER = Path(__file__).with_name("traces")
 _ID = re.compile(r"[0-9a-f]{28,32}\Z|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")

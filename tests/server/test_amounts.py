@@ -17,7 +17,8 @@ from serving import Running, running
 
 from oxenfs.remote.local.check import check
 from oxenfs.remote.local.repository import open_repository
-from oxenfs.remote.wire import DirectoryPayload, decode_node
+from oxenfs.remote.payloads import DirectoryPayload
+from oxenfs.remote.wire import decode_node
 
 from .test_running import MIB, again, rss_bytes
 

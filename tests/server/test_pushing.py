@@ -12,21 +12,20 @@ from repositories import commit, make_repository, noise
 from oxenfs.model import Author, Commit, ObjectHash, hash_text
 from oxenfs.remote.archive import Limits, Member, node_members, read_members, write_members
 from oxenfs.remote.base import RawNode
+from oxenfs.remote.hashing import xxh3
 from oxenfs.remote.local.check import check
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.wire import (
+from oxenfs.remote.payloads import (
     COMMIT,
     DIRECTORY,
     FILE,
     VNODE,
-    Child,
     DirectoryPayload,
     FilePayload,
     VnodePayload,
-    encode_node,
     encode_payload,
-    xxh3,
 )
+from oxenfs.remote.wire import Child, encode_node
 
 from .conftest import Api, R
 

@@ -10,7 +10,9 @@ import pytest
 from repositories import noise
 
 from oxenfs.remote.archive import Limits, read_nodes
-from oxenfs.remote.wire import COMMIT, DIRECTORY, VNODE, DirectoryPayload, decode_node, xxh3
+from oxenfs.remote.hashing import xxh3
+from oxenfs.remote.payloads import COMMIT, DIRECTORY, VNODE, DirectoryPayload
+from oxenfs.remote.wire import decode_node
 
 from .conftest import Api, R
 

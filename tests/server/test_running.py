@@ -16,9 +16,9 @@ from repositories import noise
 from serving import Running, running
 
 from oxenfs.model import hash_text
+from oxenfs.remote.hashing import xxh3
 from oxenfs.remote.local.check import check
 from oxenfs.remote.local.repository import open_repository
-from oxenfs.remote.wire import xxh3
 
 from .conftest import NAME, Api, R
 

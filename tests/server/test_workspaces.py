@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oxenfs.remote.wire import xxh3
+from oxenfs.remote.hashing import xxh3
 
 from .conftest import Api, R
 

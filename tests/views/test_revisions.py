@@ -11,8 +11,8 @@ from repositories import Spy, commit, make_repository, spied
 
 from oxenfs.errors import NotFound, StaleRevision
 from oxenfs.model import Branch, ObjectHash, hash_text
+from oxenfs.remote.hashing import little
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.wire import little
 from oxenfs.store.direct import DirectBlobs
 from oxenfs.store.metadata import Metadata
 from oxenfs.views import revisions as module

@@ -21,7 +21,7 @@ from oxenfs.model import (
 )
 from oxenfs.remote.cursor import Found, TreeCursor
 from oxenfs.remote.http.workspace import Workspace, read_exactly, sendable
-from oxenfs.remote.wire import DIRECTORY, FILE
+from oxenfs.remote.payloads import DIRECTORY, FILE
 
 # Larger ones go by themselves, and are hashed first.
 _SMALL_BYTES_MAX = 4 << 20

@@ -11,15 +11,8 @@ from oxenfs.model import ObjectHash, hash_text
 from oxenfs.remote.archive import Limits, read_nodes
 from oxenfs.remote.base import DirectoryNodes, RawNode, TreePlace
 from oxenfs.remote.http.transport import Transport
-from oxenfs.remote.wire import (
-    COMMIT,
-    DIRECTORY,
-    VNODE,
-    DirectoryPayload,
-    decode_node,
-    encode_node,
-    encode_payload,
-)
+from oxenfs.remote.payloads import COMMIT, DIRECTORY, VNODE, DirectoryPayload, encode_payload
+from oxenfs.remote.wire import decode_node, encode_node
 
 # A node lists the entries of one bucket, some 200 bytes each: clients make buckets of 10,000.
 _NODE_BYTES_MAX = 256 << 20

@@ -12,17 +12,11 @@ from typing import NamedTuple
 from oxenfs.errors import Conflict, IntegrityError, NotFound, Unsupported
 from oxenfs.model import DEPTH_MAX, Commit, ObjectHash, check_name, hash_text
 from oxenfs.remote.changes import check_branch_name
+from oxenfs.remote.hashing import little
 from oxenfs.remote.local.refs import has_commit, put_commit
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.wire import (
-    DIRECTORY,
-    DirectoryPayload,
-    FilePayload,
-    children_of,
-    decode_node,
-    decode_payload,
-    little,
-)
+from oxenfs.remote.payloads import DIRECTORY, DirectoryPayload, FilePayload, decode_payload
+from oxenfs.remote.wire import children_of, decode_node
 
 
 class Incomplete(NotFound):

@@ -21,10 +21,10 @@ from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.kv import Environment
 from oxenfs.model import CHUNK_BYTES, Content, Digest, ObjectHash, hash_text
 from oxenfs.remote.base import BlobLocation
+from oxenfs.remote.hashing import little
 from oxenfs.remote.local.layout import Layout, sync_folder
 from oxenfs.remote.local.packs import PackWriter, name_of
 from oxenfs.remote.verify import DIGEST_BYTES, chunk_digest
-from oxenfs.remote.wire import little
 
 PACKED_BYTES_MAX = 1 << 20
 _ROW = struct.Struct("<IQQ")

@@ -20,13 +20,15 @@ from oxenfs.errors import AccessDenied, IntegrityError, NotFound, OxenfsError, U
 from oxenfs.kv import Environment
 from oxenfs.model import ObjectHash, hash_text, parse_hash
 from oxenfs.remote.changes import check_branch_name
+from oxenfs.remote.hashing import commit_id
 from oxenfs.remote.local.blobs import Blobs
 from oxenfs.remote.local.check_blobs import bad_blobs
 from oxenfs.remote.local.check_trees import TreeCheck
 from oxenfs.remote.local.layout import TABLES, Layout, read_layout
 from oxenfs.remote.local.nodes import Nodes
 from oxenfs.remote.local.refs import Refs
-from oxenfs.remote.wire import DIRECTORY, commit_id, decode_node
+from oxenfs.remote.payloads import DIRECTORY
+from oxenfs.remote.wire import decode_node
 
 Progress = Callable[[int, int], None]
 """Called with the number of objects and of blob bytes checked so far."""

@@ -9,20 +9,18 @@ from typing import NamedTuple
 from oxenfs.errors import IntegrityError, NotFound, Unsupported
 from oxenfs.model import Commit, ObjectHash, check_name, hash_text
 from oxenfs.remote.describe import combined_hash
+from oxenfs.remote.hashing import little
 from oxenfs.remote.local.blobs import Blobs
 from oxenfs.remote.local.nodes import Nodes
-from oxenfs.remote.wire import (
+from oxenfs.remote.payloads import (
     DIRECTORY,
     VNODE,
-    Child,
     DirectoryPayload,
     FilePayload,
-    Node,
     VnodePayload,
-    decode_node,
     decode_payload,
-    little,
 )
+from oxenfs.remote.wire import Child, Node, decode_node
 
 
 class _Totals(NamedTuple):

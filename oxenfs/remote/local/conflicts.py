@@ -8,7 +8,7 @@ from oxenfs.model import ObjectHash
 from oxenfs.remote.cursor import Found, TreeCursor
 from oxenfs.remote.local.nodes import Nodes
 from oxenfs.remote.local.spool import Op, Record
-from oxenfs.remote.wire import DIRECTORY, FILE
+from oxenfs.remote.payloads import DIRECTORY, FILE
 
 
 def conflicts(

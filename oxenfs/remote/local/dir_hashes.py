@@ -15,10 +15,10 @@ from oxenfs.errors import IntegrityError
 from oxenfs.model import Commit, Kind, ObjectHash, hash_text
 from oxenfs.remote.archive import Member
 from oxenfs.remote.base import TreePlace
+from oxenfs.remote.hashing import little
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.remote.local.rocks import database_files
 from oxenfs.remote.rows import rows_of
-from oxenfs.remote.wire import little
 
 _NAME = re.compile(r"(?:\./)?history/([0-9a-f]{1,32})/dir_hashes/([A-Za-z0-9._-]{1,64})\Z")
 

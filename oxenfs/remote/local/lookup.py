@@ -19,18 +19,8 @@ import xxhash
 from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.model import ObjectHash
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.wire import (
-    DIRECTORY,
-    Child,
-    DirectoryPayload,
-    FilePayload,
-    child_at,
-    children_of,
-    decode_node,
-    decode_payload,
-    find_child,
-    name_of,
-)
+from oxenfs.remote.payloads import DIRECTORY, DirectoryPayload, FilePayload, decode_payload, name_of
+from oxenfs.remote.wire import Child, child_at, children_of, decode_node, find_child
 
 Entry = FilePayload | DirectoryPayload
 

@@ -14,25 +14,21 @@ from typing import NamedTuple
 from oxenfs.errors import Unsupported
 from oxenfs.model import DEPTH_MAX, ObjectHash
 from oxenfs.remote.base import RawNode
+from oxenfs.remote.hashing import little, xxh3
 from oxenfs.remote.local.nodes import Nodes
 from oxenfs.remote.local.spool import Op, Record
-from oxenfs.remote.wire import (
+from oxenfs.remote.payloads import (
     DIRECTORY,
     FILE,
     VNODE,
-    Child,
     DirectoryPayload,
     FilePayload,
     Payload,
     VnodePayload,
-    children_of,
-    decode_node,
     decode_payload,
-    encode_node,
     encode_payload,
-    little,
-    xxh3,
 )
+from oxenfs.remote.wire import Child, children_of, decode_node, encode_node
 
 
 class _Built(NamedTuple):

@@ -13,7 +13,9 @@ from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.kv import Environment, Transaction
 from oxenfs.model import ObjectHash, hash_text
 from oxenfs.remote.base import DirectoryNodes, RawNode
-from oxenfs.remote.wire import DIRECTORY, VNODE, children_of, little
+from oxenfs.remote.hashing import little
+from oxenfs.remote.payloads import DIRECTORY, VNODE
+from oxenfs.remote.wire import children_of
 
 _LENGTH = struct.Struct("<I")
 _BATCH_BYTES = 8 << 20

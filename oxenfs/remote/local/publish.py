@@ -32,6 +32,7 @@ from oxenfs.model import (
 from oxenfs.remote.base import RawNode
 from oxenfs.remote.changes import check_branch_name, checked, refuse_conflicts
 from oxenfs.remote.describe import combined_hash, describe
+from oxenfs.remote.hashing import commit_id
 from oxenfs.remote.local.blobs import BlobWriter
 from oxenfs.remote.local.conflicts import conflicts
 from oxenfs.remote.local.layout import Layout
@@ -44,7 +45,8 @@ from oxenfs.remote.local.refs import (
     put_commit,
 )
 from oxenfs.remote.local.spool import Op, Record, Spool
-from oxenfs.remote.wire import COMMIT, Child, FilePayload, commit_id, encode_node, encode_payload
+from oxenfs.remote.payloads import COMMIT, FilePayload, encode_payload
+from oxenfs.remote.wire import Child, encode_node
 
 _SECOND_NS = 1_000_000_000
 

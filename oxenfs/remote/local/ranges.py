@@ -9,8 +9,9 @@ from oxenfs.model import Commit, Kind, ObjectHash
 from oxenfs.remote.base import DirectoryNodes, RawNode, TreePlace
 from oxenfs.remote.local.lookup import entries_to
 from oxenfs.remote.local.repository import LocalRemote
+from oxenfs.remote.payloads import DIRECTORY, VNODE, DirectoryPayload
 from oxenfs.remote.rows import rows_of
-from oxenfs.remote.wire import DIRECTORY, VNODE, DirectoryPayload, child_types, children_of
+from oxenfs.remote.wire import child_types, children_of
 
 _NOWHERE = TreePlace(ObjectHash(0), b"")
 """Directories are found by id here."""

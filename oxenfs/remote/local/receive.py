@@ -18,10 +18,12 @@ from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.kv import Environment
 from oxenfs.model import CHUNK_BYTES, Content, ObjectHash
 from oxenfs.remote.base import RawNode
+from oxenfs.remote.hashing import little
 from oxenfs.remote.local.blobs import PACKED_BYTES_MAX, BlobWriter, chunk_digests
 from oxenfs.remote.local.nodes import NodeWriter
 from oxenfs.remote.local.repository import LocalRemote
-from oxenfs.remote.wire import COMMIT, DIRECTORY, VNODE, decode_node, decode_payload, little
+from oxenfs.remote.payloads import COMMIT, DIRECTORY, VNODE, decode_payload
+from oxenfs.remote.wire import decode_node
 
 _STEP_BYTES = 1 << 20
 

@@ -14,8 +14,9 @@ from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.kv import Environment, Transaction
 from oxenfs.model import Branch, Commit, ObjectHash, hash_text
 from oxenfs.remote.changes import BRANCH_BYTES_MAX
+from oxenfs.remote.hashing import little
 from oxenfs.remote.local.nodes import Nodes
-from oxenfs.remote.wire import decode_node, little
+from oxenfs.remote.wire import decode_node
 
 _TIME = struct.Struct("<q")
 _TIME_MAX = (1 << 63) - 1

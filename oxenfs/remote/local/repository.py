@@ -16,8 +16,9 @@ from oxenfs.remote.local.layout import Layout, finish, make_layout, read_layout
 from oxenfs.remote.local.nodes import Nodes
 from oxenfs.remote.local.publish import Publisher
 from oxenfs.remote.local.refs import Refs, move_branch
+from oxenfs.remote.payloads import COMMIT, DIRECTORY
 from oxenfs.remote.verify import check_chunks, chunk_range
-from oxenfs.remote.wire import COMMIT, DIRECTORY, children_of
+from oxenfs.remote.wire import children_of
 
 
 class LocalRemote:

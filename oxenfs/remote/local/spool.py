@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from oxenfs.model import ObjectHash
-from oxenfs.remote.wire import FilePayload
+from oxenfs.remote.payloads import FilePayload
 
 
 class Op(enum.IntEnum):

@@ -27,11 +27,13 @@ from oxenfs.model import (
 )
 from oxenfs.remote.archive import Limits, Member, node_members, read_nodes, write_members
 from oxenfs.remote.base import RawNode, Remote, TreePlace
+from oxenfs.remote.hashing import commit_id, xxh3
 from oxenfs.remote.http.remote import HttpRemote
 from oxenfs.remote.local.repository import LocalRemote, create
 from oxenfs.remote.local.rocks import database_files
+from oxenfs.remote.payloads import COMMIT, encode_payload
 from oxenfs.remote.rows import rows_of
-from oxenfs.remote.wire import COMMIT, children_of, commit_id, encode_node, encode_payload, xxh3
+from oxenfs.remote.wire import children_of, encode_node
 
 from ..grafting import put_nodes, set_branch
 
