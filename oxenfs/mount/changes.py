@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 import trio
 
 from oxenfs.errors import NotFound
-from oxenfs.mount.inodes import ROOT, DirectoryChange, Inode, Inodes
+from oxenfs.mount.blocks import ROOT
+from oxenfs.mount.inodes import DirectoryChange, Inode, Inodes
 from oxenfs.store.columns import Listing
 from oxenfs.store.difference import Step, steps_between
 from oxenfs.views.base import Directory, Node

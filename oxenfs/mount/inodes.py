@@ -16,20 +16,21 @@ that is gone is `NotFound`.
 
 from __future__ import annotations
 
-import bisect
 from array import array
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
 from oxenfs.errors import NotADirectory, NotFound, OxenfsError, StaleRevision
+from oxenfs.mount.blocks import ROOT, Blocks
+from oxenfs.mount.made import as_made
 from oxenfs.mount.numbers import Numbering, Numbers
+from oxenfs.mount.unlisted import Unlisted
 from oxenfs.store.columns import Listing
 from oxenfs.store.difference import Step, steps_between
 from oxenfs.views.base import Directory, File, Node
 
 Inode: TypeAlias = int  # pyfuse3 has plain numbers
-ROOT: Inode = 1
 _DIRECTORIES_KEPT = 4096
 _RETIRED_KEPT = 50_000
 
@@ -67,23 +68,14 @@ class Inodes:
         """Give `root` the number 1."""
         self.generation = 0
         self._root = root
-        # Blocks. The world of each is an index of `_worlds`.
-        self._bases = array("Q")
-        self._counts = array("Q")
-        self._parents = array("Q")
-        self._made_in = array("I")
-        # Which rows a block numbers, where it is not all of them.
-        self._rows: dict[int, array[int]] = {}
+        # The world of each block is an index of `_worlds`.
+        self._blocks = Blocks(ROOT + 1)
         self._block_of: dict[Inode, int] = {}
-        self._next = ROOT + 1
         # Of directories that changed since they were looked into first.
         self._merged: dict[Inode, Numbers] = {}
         # Numbers that files had before: who comes back unchanged gets them back.
         self._retired: OrderedDict[bytes, Inode] = OrderedDict()
-        # Nodes that are in no listing, by inode and by parent and key; None: gone.
-        self._unlisted: dict[Inode, tuple[Inode, bytes, Node | None]] = {}
-        self._unlisted_inode: dict[tuple[Inode, object], Inode] = {}
-        self._unlisted_in: dict[Inode, list[Inode]] = {}
+        self._unlisted = Unlisted()
         # Directories that may have files in common.
         self._sharing: dict[Hashable, array[int]] = {}
         self._directories: OrderedDict[Inode, Directory] = OrderedDict()
@@ -109,26 +101,20 @@ class Inodes:
             return merged
         block = self._block_of.get(parent)
         if block is None:
-            block = self._add_block(parent, listing.count)
+            block = self._blocks.add(parent, listing.count, self._world)
             self._block_of[parent] = block
-        elif self._counts[block] != listing.count:
+        elif self._blocks.counts[block] != listing.count:
             raise StaleRevision(f"directory {parent} is not what it was")
-        return Numbers.block(self._bases[block], listing.count)
+        return Numbers.block(self._blocks.bases[block], listing.count)
 
     def unlisted(self, parent: Inode, name: bytes, node: Node) -> Inode:
         """Return the inode of a node that no listing shows; the same one for the same key."""
-        where = (parent, node.key)
-        inode = self._unlisted_inode.get(where)
-        if inode is None:
-            inode = self._next
+
+        def new() -> Inode:
             # A block of its own keeps the bases sorted and the bisection right.
-            self._add_block(parent, 1)
-            self._unlisted_inode[where] = inode
-            self._unlisted_in.setdefault(parent, []).append(inode)
-            self._unlisted[inode] = (parent, name, node)
-        elif self._unlisted[inode][2] is None:
-            self._unlisted[inode] = (parent, name, node)
-        return inode
+            return self._blocks.bases[self._blocks.add(parent, 1, self._world)]
+
+        return self._unlisted.number(parent, name, node, new)
 
     async def look(self, inode: Inode) -> Looked:
         """Return a directory, its listing and its numbers, all of the same generation.
@@ -208,12 +194,11 @@ class Inodes:
         rows = array("I")
         for row, number in enumerate(numbers):
             if not number:
-                number = self._next + len(rows)
+                number = self._blocks.next + len(rows)
                 rows.append(row)
             building.add(number)
-        self._block_of[inode] = self._add_block(inode, len(rows))
+        self._block_of[inode] = self._blocks.add_rows(inode, rows, listing.count, self._world)
         if len(rows) != listing.count:
-            self._rows[self._block_of[inode]] = rows
             self._merged[inode] = building.numbers()
 
     async def node(self, inode: Inode) -> Node:
@@ -267,20 +252,15 @@ class Inodes:
 
     def parent(self, inode: Inode) -> Inode:
         """Return the directory in which a node got its number; raise `NotFound`."""
-        return self._parents[self._block(inode)]
+        return self._blocks.parent(inode)
 
     def is_known(self, inode: Inode) -> bool:
         """Return whether the kernel may know anything in the directory `inode`."""
-        return inode in self._block_of or inode in self._unlisted_in
+        return inode in self._block_of or self._unlisted.has_in(inode)
 
     def hidden(self, parent: Inode) -> list[tuple[Inode, bytes, Node]]:
         """Return number, name and node of the children of `parent` that no listing shows."""
-        found = []
-        for inode in self._unlisted_in.get(parent, ()):
-            _, name, node = self._unlisted[inode]
-            if node is not None:
-                found.append((inode, name, node))
-        return found
+        return list(self._unlisted.within(parent))
 
     def move(
         self,
@@ -305,11 +285,7 @@ class Inodes:
         self._directories.clear()
         for change in changes:
             self._merged[change.inode] = self._merge(change)
-        for inode, node in hidden.items():
-            parent, name, _ = self._unlisted[inode]
-            self._unlisted[inode] = (parent, name, node)
-            if node is not None:
-                self._unlisted_inode[parent, node.key] = inode
+        self._unlisted.change(hidden)
 
     def _merge(self, change: DirectoryChange) -> Numbers:
         """Return the numbers of the new listing; those not taken over are a block of their own."""
@@ -334,13 +310,11 @@ class Inodes:
                     continue
                 again = self._retired.get(_identity(parent, new, now)) if change.keeps else None
                 if again is None:
-                    again = self._next + len(rows)
+                    again = self._blocks.next + len(rows)
                     rows.append(now)
                 building.add(again)
         if rows:
-            block = self._add_block(parent, len(rows))
-            if len(rows) != new.count:
-                self._rows[block] = rows
+            self._blocks.add_rows(parent, rows, new.count, self._world)
         return building.numbers()
 
     def _retire(
@@ -355,14 +329,6 @@ class Inodes:
             if len(self._retired) > _RETIRED_KEPT:
                 self._retired.popitem(last=False)
 
-    def _add_block(self, parent: Inode, count: int) -> int:
-        self._bases.append(self._next)
-        self._counts.append(count)
-        self._parents.append(parent)
-        self._made_in.append(self._world)
-        self._next += count
-        return len(self._bases) - 1
-
     async def _current(self, inode: Inode) -> Node | None:
         """Return the node, None if it is not in the tree that is mounted now."""
         # Up to a directory that is known, and down again. Not by recursion: trees can be deep.
@@ -371,7 +337,7 @@ class Inodes:
             if inode in self._unlisted:
                 return None
             below.append(inode)
-            inode = self._parents[self._block(inode)]
+            inode = self._blocks.parent(inode)
         generation = self.generation
         for child in reversed(below):
             if not isinstance(node, Directory):
@@ -391,47 +357,7 @@ class Inodes:
         return node
 
     async def _as_made(self, inode: Inode) -> tuple[Node, list[bytes]]:
-        """Return the node in the world in which its number was made, and its path.
-
-        The folders on the way may have got their numbers in other worlds; their names are looked
-        up there.
-        """
-        chain: list[tuple[Inode, int]] = []
-        while inode != ROOT:
-            block = self._block(inode)
-            chain.append((inode, block))
-            inode = self._parents[block]
-        chain.reverse()
-        at = {self._made_in[block]: self._worlds[self._made_in[block]] for _, block in chain}
-        names: list[bytes] = []
-        node: Node = self._root
-        for level, (inode, block) in enumerate(chain):
-            node, name = await self._made(at[self._made_in[block]], inode, block)
-            names.append(name)
-            later = {self._made_in[block] for _, block in chain[level + 1 :]}
-            made = self._made_in[block]
-            always = at[made].by_name
-            at = {
-                world: node
-                if (world == made or always) and isinstance(node, Directory)
-                else await _folder(at[world], name)
-                for world in later
-            }
-        return node, names
-
-    async def _made(self, parent: Directory, inode: Inode, block: int) -> tuple[Node, bytes]:
-        if inode in self._unlisted:
-            _, name, found = self._unlisted[inode]
-            if found is None or (self._made_in[block] != self._world and not parent.by_name):
-                found = await parent.unlisted(name)
-            return found, name
-        listing = await parent.listing()
-        row = inode - self._bases[block]
-        if block in self._rows:
-            row = self._rows[block][row]
-        if row >= listing.count:
-            raise StaleRevision(f"inode {inode} is gone")
-        return parent.child(listing, row), listing.name(row)
+        return await as_made(inode, self._blocks, self._unlisted, self._worlds, self._world)
 
     def _known(self, inode: Inode) -> Node | None:
         if inode == ROOT:
@@ -440,22 +366,7 @@ class Inodes:
         if kept is not None:
             self._directories.move_to_end(inode)
             return kept
-        return self._unlisted[inode][2] if inode in self._unlisted else None
-
-    def _block(self, inode: Inode) -> int:
-        block = bisect.bisect_right(self._bases, inode) - 1
-        if block < 0 or inode >= self._next:
-            raise NotFound(f"inode {inode} was never given out")
-        return block
-
-
-async def _folder(parent: Directory, name: bytes) -> Directory:
-    listing = await parent.listing()
-    row = listing.find(name)
-    node = parent.child(listing, row) if row >= 0 else await parent.unlisted(name)
-    if not isinstance(node, Directory):
-        raise NotFound(f"{name!r} is no folder")
-    return node
+        return self._unlisted.node(inode) if inode in self._unlisted else None
 
 
 def _identity(parent: Inode, listing: Listing, row: int) -> bytes:

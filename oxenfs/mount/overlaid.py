@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 
 from oxenfs.errors import NotFound, ReadOnly, RenumberedInode, StaleRevision
-from oxenfs.mount.inodes import ROOT, Inode, Inodes
+from oxenfs.mount.blocks import ROOT
+from oxenfs.mount.inodes import Inode, Inodes
 from oxenfs.overlay.nodes import ROOT as ROOT_NODE
 from oxenfs.overlay.nodes import Nid
 from oxenfs.store.columns import Listing

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pyfuse3
 import pytest
 
-from oxenfs.mount.inodes import ROOT, Inode
+from oxenfs.mount.blocks import ROOT
+from oxenfs.mount.inodes import Inode
 from oxenfs.mount.operations import Operations
 
 

@@ -18,7 +18,7 @@ from oxenfs.errors import (
     RemoteUnavailable,
     StaleRevision,
 )
-from oxenfs.mount.inodes import ROOT
+from oxenfs.mount.blocks import ROOT
 from oxenfs.mount.operations import Operations, Usage
 from oxenfs.store.columns import Listing
 from oxenfs.views.base import Attributes, Directory, File, Node, Reader

@@ -11,7 +11,8 @@ from in_trio import in_trio
 from oxenfs.errors import NotADirectory, NotFound, StaleRevision
 from oxenfs.model import Kind
 from oxenfs.mount import inodes as module
-from oxenfs.mount.inodes import ROOT, Inode, Inodes
+from oxenfs.mount.blocks import ROOT
+from oxenfs.mount.inodes import Inode, Inodes
 from oxenfs.remote.rows import Row
 from oxenfs.store.columns import Listing, columns_of
 from oxenfs.views.base import Attributes, Directory, File, Node
