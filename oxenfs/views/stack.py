@@ -24,7 +24,8 @@ from oxenfs.views.frames import FOLDER as FRAMES
 from oxenfs.views.frames import FramesFolder
 from oxenfs.views.mirror import Mirror
 from oxenfs.views.plan import Facts, Plan
-from oxenfs.views.revisions import Revisions, Source
+from oxenfs.views.revision import Source
+from oxenfs.views.revisions import Revisions
 from oxenfs.views.supply import Supply
 
 if TYPE_CHECKING:

@@ -15,9 +15,11 @@ from oxenfs.remote.hashing import little
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.store.direct import DirectBlobs
 from oxenfs.store.metadata import Metadata
-from oxenfs.views import revisions as module
+from oxenfs.views import branch_names, revision, revisions
+from oxenfs.views import commits as commits_module
 from oxenfs.views.base import Directory, lookup
-from oxenfs.views.revisions import Revisions, Source
+from oxenfs.views.revision import Source
+from oxenfs.views.revisions import Revisions
 
 from .suite import Case, DirectorySuite, Tree, contents, names
 
@@ -94,8 +96,8 @@ class TestBranches(DirectorySuite):
         place.branch("main/sub", place.first)
         place.branch("main/below", place.first)
         root = place.root()
-        assert isinstance(root, module.FolderOfFolders)
-        branches = root._children[module.BRANCHES]
+        assert isinstance(root, revisions.FolderOfFolders)
+        branches = root._children[revisions.BRANCHES]
         tree: Tree = {
             b"old": FIRST,
             b"feature": {b"one": FIRST, b"two": {b"three": SECOND}},
@@ -132,7 +134,7 @@ async def test_every_branch_is_listed_once_and_leads_to_its_commit(place: Place)
         listing = await directory.listing()
         for row in range(listing.count):
             child = directory.child(listing, row)
-            if isinstance(child, module.RevisionDirectory):
+            if isinstance(child, revision.RevisionDirectory):
                 found.append(child._commit)
             else:
                 assert isinstance(child, Directory)
@@ -143,8 +145,8 @@ async def test_every_branch_is_listed_once_and_leads_to_its_commit(place: Place)
     # `main` and the last one are at the same commit.
     assert sorted(found) == sorted(wanted.values())
     for name, id in wanted.items():
-        child = await lookup(branches, module._encode(name))
-        assert isinstance(child, module.RevisionDirectory)
+        child = await lookup(branches, branch_names.encode_name(name))
+        assert isinstance(child, revision.RevisionDirectory)
         assert child._commit == id, name
 
 
@@ -178,7 +180,7 @@ async def test_a_commit_is_found_by_its_id_and_by_a_prefix(place: Place) -> None
 async def test_commits_lists_the_newest_of_each_branch(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "COMMITS_LISTED", 2)
+    monkeypatch.setattr(commits_module, "COMMITS_LISTED", 2)
     place.branch("old", place.first)
     third = commit(place.remote, {b"x": b"three"})
     commits = await folder(place.root(), b"commits")
@@ -234,5 +236,5 @@ async def test_a_pruned_commit_is_stale_and_leaves_the_others(place: Place) -> N
 
 def test_a_repository_without_a_default_branch_has_no_head(place: Place) -> None:
     root = place.revisions.snapshot(place.remote.branches(), None)
-    assert isinstance(root, module.FolderOfFolders)
+    assert isinstance(root, revisions.FolderOfFolders)
     assert list(root._children) == [b"branches", b"commits"]
