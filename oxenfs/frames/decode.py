@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 THREADS = 2
 _FAR_S = 1
+_THREADED = frozenset(["h264", "hevc", "libdav1d", "mpeg4", "vp8", "vp9"])
+"""Codecs whose frames may be decoded at the same time. Of Theora, frames were seen that came from
+other references after a seek (FFmpeg 8.1): what is not in use everywhere is not trusted so far."""
+
 _SKIPPING = frozenset(["h264"])
 """Codecs whose packets say whether another frame refers to them (H.264: `nal_ref_idc`)."""
 
@@ -177,8 +181,9 @@ class Decoder:
         self.stream: VideoStream = stream  # type: ignore[assignment]
         context = self.stream.codec_context
         context.options = {"max_pixels": str(PIXELS_MAX)}
-        context.thread_type = "NONE" if self._patient else "FRAME"
-        context.thread_count = 1 if self._patient else THREADS
+        alone = self._patient or context.name not in _THREADED
+        context.thread_type = "NONE" if alone else "FRAME"
+        context.thread_count = 1 if alone else THREADS
         self._begin()
 
     def _begin(self) -> None:

@@ -6,16 +6,26 @@ from array import array
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Any, cast
 
+from av.container import Flags
 from av.sidedata.sidedata import Type
 
-from oxenfs.frames.container import TROUBLE, BadVideo, opened, video_stream
+from oxenfs.frames.container import PIXELS_MAX, TROUBLE, BadVideo, opened, video_stream
 from oxenfs.frames.decode import Decoder, decoded
 from oxenfs.frames.index import FrameIndex, Shape
 from oxenfs.frames.select import nearest
 from oxenfs.frames.source import Source, View, without_media
+from oxenfs.frames.times import (
+    JUMP_AHEAD,
+    JUMP_BACK,
+    MICRO,
+    Packet,
+    Stamps,
+    in_order,
+    repaired_times,
+)
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -25,17 +35,9 @@ if TYPE_CHECKING:
 FRAMES_MAX = 1 << 24
 _RATE_DEFAULT = Fraction(25)
 _VP8_SHOWN = 0x10
-_MICRO = 1_000_000
-_JUMP_AHEAD, _JUMP_BACK = 10 * _MICRO, _MICRO // 10
+_JUMPING = ("mpegts", "mpeg")
+_LOOKED_AT = 32
 _NO_SHAPE = Shape(0, 0, "")
-
-
-class _Packet(NamedTuple):
-    pts: int | None
-    dts: int | None
-    duration: int
-    key: bool
-    discard: bool
 
 
 class _Distrust(Exception):
@@ -57,9 +59,10 @@ def scan(source: Source, keep: Callable[[Decoder], None] = Decoder.close) -> Fra
         SourceFailed: bytes did not come.
     """
     quick = without_media(source)
-    index = None
+    index, as_coded = None, False
     try:
-        index = _from_packets(quick if quick is not None else View(source), quick is not None)
+        found = _from_packets(quick if quick is not None else View(source), quick is not None)
+        index, as_coded = found
     except _Distrust:
         pass
     except BadVideo:
@@ -74,6 +77,9 @@ def scan(source: Source, keep: Callable[[Decoder], None] = Decoder.close) -> Fra
         frame = decoder.held(0)
         if frame is None:
             # The first one is damaged: the shape is that of the first that is not.
+            decoder.close()
+            return _patiently(source)
+        if as_coded and decoder.stream.codec_context.has_b_frames and not _comes_as_coded(source):
             decoder.close()
             return _patiently(source)
         index = replace(index, shape=shape_of(frame, _aspect(decoder.stream)))
@@ -115,7 +121,8 @@ def _aspect(stream: VideoStream) -> tuple[int, int]:
     return (ratio.numerator, ratio.denominator)
 
 
-def _from_packets(source: Source, tables_only: bool) -> FrameIndex:
+def _from_packets(source: Source, tables_only: bool) -> tuple[FrameIndex, bool]:
+    """Return the index, and whether frames are shown in the order in which they are coded."""
     # Of the tables alone: a parser would find no keyframe in zeros, and takes half of the time.
     with opened(source, parsed=not tables_only) as container:
         stream = video_stream(container)
@@ -126,13 +133,32 @@ def _from_packets(source: Source, tables_only: bool) -> FrameIndex:
             found = _read(container, stream, codec)
         finally:
             source.check()
-        return _index(container, stream, found)
+        index = _index(container, stream, found)
+        ascending = all((a.pts or 0) <= (b.pts or 0) for a, b in pairwise(found))
+        return index, ascending and not index.ordered
 
 
-def _read(container: InputContainer, stream: VideoStream, codec: str) -> list[_Packet]:
+def _comes_as_coded(source: Source) -> bool:
+    """Return whether the first frames come out of the decoder in the order of their packets.
+
+    For a stream that says that its pictures are reordered, with packets that say they are not:
+    H.264 with B pictures in AVI, and whatever was copied out of that. Its times are then those of
+    other frames.
+    """
+    with opened(View(source)) as container:
+        stream = video_stream(container)
+        stream.codec_context.options = {"max_pixels": str(PIXELS_MAX)}
+        stream.codec_context.thread_type = "NONE"
+        frames = islice(decoded(container, stream, source.check), _LOOKED_AT)
+        times = [frame.pts for frame in frames if frame.pts is not None]
+        source.check()
+    return all(a < b for a, b in pairwise(times))
+
+
+def _read(container: InputContainer, stream: VideoStream, codec: str) -> list[Packet]:
     """Return what the packets say; raise `_Distrust` if that is not to be relied on."""
     vp8 = codec == "vp8"
-    found: list[_Packet] = []
+    found: list[Packet] = []
     # A long video has hundreds of thousands of them, and each call here is a fifth of a packet.
     add, new = found.append, tuple.__new__
     try:
@@ -144,7 +170,7 @@ def _read(container: InputContainer, stream: VideoStream, codec: str) -> list[_P
             if vp8 and not memoryview(packet)[0] & _VP8_SHOWN:
                 continue
             facts = (packet.pts, packet.dts, packet.duration or 0)
-            add(new(_Packet, (*facts, packet.is_keyframe, packet.is_discard)))
+            add(new(Packet, (*facts, packet.is_keyframe, packet.is_discard)))
             if len(found) > FRAMES_MAX:
                 raise BadVideo(f"more than {FRAMES_MAX:,} frames")
     except TROUBLE as exc:
@@ -152,13 +178,13 @@ def _read(container: InputContainer, stream: VideoStream, codec: str) -> list[_P
     return found
 
 
-def _index(container: InputContainer, stream: VideoStream, found: list[_Packet]) -> FrameIndex:
+def _index(container: InputContainer, stream: VideoStream, found: list[Packet]) -> FrameIndex:
     if not found:
         raise _Distrust
     if not found[0].key:
         raise _Distrust
     time_base = _time_base(stream)
-    far = container.format.name in ("mpegts", "mpeg")
+    far = container.format.name in _JUMPING
     ordered = False
     if all(packet.pts is None for packet in found):
         # An elementary stream: frames follow each other at the rate that its headers tell.
@@ -181,7 +207,7 @@ def _index(container: InputContainer, stream: VideoStream, found: list[_Packet])
     if any(packet.pts is None for packet in found):
         raise _Distrust
     if far:
-        repaired = _repaired(found, time_base)
+        repaired = repaired_times(found, time_base)
         ordered = repaired is not found
         found = repaired
     times = [packet.dts for packet in found if packet.dts is not None]
@@ -214,45 +240,17 @@ def _index(container: InputContainer, stream: VideoStream, found: list[_Packet])
     )
 
 
-def _repaired(found: list[_Packet], time_base: Fraction) -> list[_Packet]:
-    """Continue the times where they jump, as the ffmpeg tool does; `found` itself if none does.
-
-    In microseconds and by DTS, in the order of the file.
-    """
-    per_tick = time_base * _MICRO
-    num, den = per_tick.numerator, per_tick.denominator
-    shift = 0
-    last: int | None = None
-    expected = 0
-    jumped = False
-    repaired = []
-    for packet in found:
-        stamp = packet.dts if packet.dts is not None else packet.pts or 0
-        dts = nearest(stamp * num, den) + shift
-        if last is not None and (abs(dts - expected) > _JUMP_AHEAD or dts < last - _JUMP_BACK):
-            shift += expected - dts
-            dts = expected
-            jumped = True
-        last = dts
-        expected = dts + nearest(packet.duration * num, den)
-        ticks = nearest(shift * den, num)
-        repaired.append(
-            packet._replace(
-                pts=(packet.pts or 0) + ticks,
-                dts=None if packet.dts is None else packet.dts + ticks,
-            )
-        )
-    return repaired if jumped else found
-
-
 def _patiently(source: Source) -> FrameIndex:
     """Return the index of the frames that really come out of a decoder."""
     with opened(View(source)) as container:
         stream = video_stream(container)
-        stream.codec_context.options = {"max_pixels": str(1 << 26)}
+        # What the library would make up for a missing PTS is wrong where pictures are reordered.
+        container.flags &= ~cast("int", Flags.gen_pts.value)
+        stream.codec_context.options = {"max_pixels": str(PIXELS_MAX)}
         stream.codec_context.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         times: list[int | None] = []
+        stamps = Stamps()
         keys: list[int] = []
         shape: Shape | None = None
         last = 0
@@ -261,7 +259,7 @@ def _patiently(source: Source) -> FrameIndex:
                 shape = shape_of(frame, _aspect(stream))
             if frame.key_frame:
                 keys.append(len(times))
-            times.append(frame.pts)
+            times.append(stamps.of(frame))
             last = frame.duration or 0
             if len(times) > FRAMES_MAX:
                 raise BadVideo(f"more than {FRAMES_MAX:,} frames")
@@ -270,7 +268,10 @@ def _patiently(source: Source) -> FrameIndex:
             raise BadVideo("none of its frames can be decoded")
         time_base = _time_base(stream)
         step = nearest(time_base.denominator * 1, 1) / (_rate(stream) * time_base.numerator)
-        pts, sound = _in_order(times, max(int(step), 1))
+        far = container.format.name in _JUMPING
+        late_most = int((JUMP_BACK if far else JUMP_AHEAD) / (MICRO * time_base))
+        pts, sound, late = in_order(times, max(int(step), 1), late_most)
+        sound = sound and stamps.own
         return FrameIndex(
             stream.index,
             len(container.streams),
@@ -279,24 +280,12 @@ def _patiently(source: Source) -> FrameIndex:
             pts,
             array("I", keys),
             array("q", (pts[key] for key in keys)) if sound else array("q"),
-            _last_duration(last, pts, stream, time_base),
+            _last_duration(last, pts, stream, time_base) - late,
             not sound,
-            container.format.name in ("mpegts", "mpeg"),
+            far,
             False,
             shape,
         )
-
-
-def _in_order(times: list[int | None], step: int) -> tuple[array[int], bool]:
-    """Return strictly increasing times, and whether they are the frames' own."""
-    pts = array("q")
-    sound = True
-    for time in times:
-        if time is None or (pts and time <= pts[-1]):
-            sound = False
-            time = pts[-1] + step if pts else 0
-        pts.append(time)
-    return pts, sound
 
 
 def _time_base(stream: VideoStream) -> Fraction:
@@ -307,7 +296,7 @@ def _time_base(stream: VideoStream) -> Fraction:
 
 def _start(container: InputContainer, time_base: Fraction) -> int:
     """Return the container's start, which is in microseconds, in ticks of the stream."""
-    ticks = Fraction(container.start_time or 0, _MICRO) / time_base
+    ticks = Fraction(container.start_time or 0, MICRO) / time_base
     return nearest(ticks.numerator, ticks.denominator)
 
 

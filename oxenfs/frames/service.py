@@ -32,7 +32,7 @@ from oxenfs.store.counters import Counters
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DEADLINE_S = 30.0
 _PLAN_DEADLINE_S = 120.0
 _PLANS = 256

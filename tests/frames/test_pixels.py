@@ -39,6 +39,9 @@ SPECS = [
 # keyframe is: an intra refresh has recovery points, qtrle marks nothing.
 ODD_KEYS = {"intra_refresh.mp4", "alpha_qtrle.mov"}
 
+# Times go backwards: the tool drops a picture or two of these, with a warning, and only as JPEG.
+BACKWARDS = {"unstamped_copy.mp4", "unstamped_cut.mp4"}
+
 NAMES = sorted(set(expected()) - {COVER, DAMAGED, BROKEN_TIMES, TWO_SIZES})
 
 
@@ -144,6 +147,8 @@ def test_files_are_those_of_a_tool_of_the_same_library(
     if "-v9" not in Path(tool).name:
         pytest.skip(f"{tool} is not of version 9")
     texts = ["fps=5,q=2", "all,size=100x80,q=7", "fps=5,gray", "every=9,gray,png", "every=9,bmp"]
+    if name in BACKWARDS:
+        texts = [text for text in texts if not text.startswith("all")]
     compare(
         tool,
         videos / name,
