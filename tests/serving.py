@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-START_S = 30
+START_S = 60
 
 
 class Running:

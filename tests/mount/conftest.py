@@ -31,7 +31,7 @@ NOBODY = 65534
 DEVICE = Path("/dev/fuse")
 
 
-def until(condition: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
+def until(condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
     """Wait for `condition`, and fail with `what` if it does not come true."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -180,7 +180,7 @@ class Sandbox:
                 os.kill(pid, signal.SIGKILL)
         for process in self._processes:
             process.kill()
-            process.communicate(timeout=10)
+            process.communicate(timeout=30)
         until(lambda: not self.processes(), "end of killed processes")
 
 

@@ -21,7 +21,7 @@ from oxenfs.model import Commit, Kind, ObjectHash
 from oxenfs.remote.base import BlobPlace, Remote
 from oxenfs.remote.open import open_remote
 
-START_S = 30.0
+START_S = 60.0
 REAL = os.environ.get("OXEN_SERVER", "")
 
 

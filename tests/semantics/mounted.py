@@ -20,10 +20,10 @@ from oxenfs.mount.detach import detach
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (ROOT, ROOT / "cli", ROOT / "tests")
-START_S = STOP_S = 20.0
+START_S = STOP_S = 60.0
 
 
-def until(condition: Callable[[], object], what: str, timeout_s: float = 15.0) -> None:
+def until(condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
     """Wait for `condition`, and fail with `what` if it does not come true."""
     deadline = time.monotonic() + timeout_s
     while not condition():

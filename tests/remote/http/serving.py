@@ -22,7 +22,7 @@ from oxenfs.address import Hosted
 from oxenfs.remote.http.remote import HttpRemote
 
 ROOT = Path(__file__).parents[3]
-_START_S = 20.0
+_START_S = 60.0
 
 
 class Server:
