@@ -20,10 +20,13 @@ from oxenfs.model import Kind
 from oxenfs.store.columns import Listing
 
 SMALL_BYTES_MAX = 1 << 20
-# The last one without end: a folder may be read more often than it has files.
-_GRADES = ((0.03, 1), (0.12, 4), (math.inf, 8))
+# Up to which part of a folder's files how many come for each that was read. The last one without
+# end: a folder may be read more often than it has files.
+_GRADES = ((0.02, 1), (math.inf, 16))
+_GRADES_COSTLY = ((0.03, 1), (0.12, 4), (math.inf, 8))
+_CHEAP_BYTES = 32 << 20
 _REST_BYTES = 256 << 10
-_READS_MIN = 4
+_READS_MIN = 5
 _RUN_MIN = 4
 _RUN_GROWTH = 4
 _RUN_FILES_MAX = 500
@@ -53,9 +56,10 @@ class _Folder:
     Attributes:
         known: a byte per row; 0 is a small file that nobody asked for yet.
         left_bytes: of those.
+        bytes: of all small files in it.
     """
 
-    __slots__ = ("known", "last", "left_bytes", "listing", "reads", "run", "spent")
+    __slots__ = ("bytes", "known", "last", "left_bytes", "listing", "reads", "run", "spent")
 
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
@@ -67,6 +71,7 @@ class _Folder:
                 self.known[row] = 1
             else:
                 self.left_bytes += sizes[row]
+        self.bytes = self.left_bytes
         self.reads = self.spent = self.run = 0
         self.last = -2
 
@@ -121,7 +126,8 @@ class Siblings:
 
     def _ahead_around(self, folder: _Folder, row: int, ahead: Ahead) -> None:
         part = folder.reads / folder.listing.count
-        grade = next(each for below, each in _GRADES if part < below)
+        grades = _GRADES if folder.bytes <= _CHEAP_BYTES else _GRADES_COSTLY
+        grade = next(each for below, each in grades if part < below)
         if folder.reads < _READS_MIN:
             # So few of a small folder are chance.
             grade = 1

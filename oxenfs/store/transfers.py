@@ -508,16 +508,17 @@ class Transfers:
     def _one_batch(self, flights: list[Flight]) -> None:
         wanted = {flight.key[0]: flight for flight in flights}
         arrived: list[tuple[FlightKey, Data]] = []
-        size = 0
         try:
-            for blob, data in self._source.batch(list(wanted), self._attempt_s()):
-                flight = wanted[blob]
-                if len(data) != flight.size:
-                    self._fail([flight], _wrong_size(blob, len(data), flight.size))
-                    continue
-                self._arrive(flight, data)
-                arrived.append((flight.key, data))
-                size += len(data)
+            for group in self._source.batch(list(wanted), self._attempt_s()):
+                right: list[tuple[Flight, Data]] = []
+                for blob, data in group:
+                    flight = wanted[blob]
+                    if len(data) == flight.size:
+                        right.append((flight, data))
+                    else:
+                        self._fail([flight], _wrong_size(blob, len(data), flight.size))
+                self._arrive(right)
+                arrived += [(flight.key, data) for flight, data in right]
         finally:
             self._kept(arrived)
 
@@ -531,7 +532,7 @@ class Transfers:
             try:
                 views = [memoryview(part) for part in parts]
                 for number in self._source.range_into(place, offset, views, self._attempt_s()):
-                    self._arrive(run[number], parts[number])
+                    self._arrive([(run[number], parts[number])])
                     arrived.append((run[number].key, parts[number]))
                     if len(arrived) >= _KEEP_CHUNKS:
                         arrived, full = [], arrived
@@ -552,15 +553,17 @@ class Transfers:
         # One connection that hangs must leave time for another try.
         return self._timeout_s / 2
 
-    def _arrive(self, flight: Flight, data: Data) -> None:
+    def _arrive(self, came: Sequence[tuple[Flight, Data]]) -> None:
+        events: list[trio.Event] = []
         with self.lock:
-            # Counted here: whoever has the bytes may at once ask whether they are on disk.
-            self._keeping.add(flight.key)
-            if flight.is_over:
-                return
-            flight.data = data
-            self.recent.put(flight.key, data)
-            self._tell(self._end(flight))
+            for flight, data in came:
+                # Counted here: whoever has the bytes may at once ask whether they are on disk.
+                self._keeping.add(flight.key)
+                if not flight.is_over:
+                    flight.data = data
+                    self.recent.put(flight.key, data)
+                    events += self._end(flight)
+            self._tell(events)
         if self._breaker.is_open:
             self._breaker.answered()
 
