@@ -1,12 +1,14 @@
 """Which small files of a folder to fetch before anybody asks for them.
 
 A shuffled epoch over all files and a sample of a tenth look the same until the sample ends, so what
-is fetched ahead is bounded by what was really read of the folder: as much again at first, four
-times as much from 3% on, eight times from 12% on, the nearest names first. Files that are read in
-the order of the listing (`cp -r`, `tar`) are a run: like a large file, without a budget.
+is fetched ahead is bounded by what was really read of the folder: as much again at first, sixteen
+times as much from 2% on, the nearest names first. A folder of up to 32 MiB is cheap: it takes a
+link of 1 Gbit/s as long as a dozen round trips of 20 ms. Of larger ones four times as much comes
+from 3% on, eight times from 12% on. Files that are read in the order of the listing (`cp -r`,
+`tar`) are a run: like a large file, without a budget.
 
-Model and measurements: shuffled reading of 10,000 files over 20 ms goes five times as fast as
-without, and a sample of 1% moves 1.2 to 2 times its bytes.
+What samples move by that is held by `tests/store/test_ahead.py`: of 1% twice its bytes, of 5% up to
+17 times, of 30% all that there is.
 """
 
 from __future__ import annotations
@@ -104,6 +106,8 @@ class Siblings:
         folder.reads += 1
         folder.run = folder.run + 1 if 0 < row - folder.last <= 3 else 1
         folder.last = row
+        if not folder.left_bytes:
+            return
         if folder.run >= _RUN_MIN:
             self._ahead_in_order(folder, row, ahead)
         if folder.reads > 1:

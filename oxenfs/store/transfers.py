@@ -43,6 +43,7 @@ AHEAD_BYTES_MAX = 64 << 20
 
 _AHEAD_WORKERS = 4
 _AHEAD_FILES_MIN = 64
+# Twice what is fetched ahead of a reader: a chunk is there until it is read.
 _RECENT_BYTES = 48 << 20
 _IDLE_S = 10.0
 _CLOSE_S = 5.0
@@ -64,7 +65,7 @@ class Transfers:
     """All transfers of one mount. Its methods do not block; safe to use from several threads.
 
     Attributes:
-        recent: the last bytes that came; to be used under `lock`.
+        recent: the last bytes that came; to be changed under `lock`.
     """
 
     def __init__(
