@@ -187,6 +187,13 @@ class Transaction:
         with self._txn.cursor(db=self._tables[table]) as cursor:
             return {bytes(key) for key, _ in cursor.getmulti(keys)}
 
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the values of those of `keys` that have one; one call of LMDB for all of them."""
+        path = self._path
+        with self._txn.cursor(db=self._tables[table]) as cursor:
+            found = [(bytes(key), sealed) for key, sealed in cursor.getmulti(keys)]
+            return {key: _unseal(sealed, table, key, path) for key, sealed in found}
+
     def put_many(self, table: str, items: Sequence[tuple[bytes, bytes]]) -> None:
         """Set many values; one call of LMDB for all of them, and one wait for the interpreter."""
         sealed = [(key, value + _seal(key, value)) for key, value in items]

@@ -7,6 +7,8 @@ from array import array
 from collections.abc import Iterator
 from itertools import chain, islice
 
+_FIRST_ROW = array("I", [0])
+
 
 class Numbers:
     """The inodes of the rows of one listing. Immutable.
@@ -33,8 +35,11 @@ class Numbers:
 
     @classmethod
     def block(cls, base: int, count: int) -> Numbers:
-        """Return consecutive numbers from `base` on."""
-        return cls(count, array("I", [0]), array("Q", [base]))
+        """Return consecutive numbers from `base` on. Made at every open, so without a look."""
+        made = cls.__new__(cls)
+        made.count, made._starts, made._firsts = count, _FIRST_ROW, array("Q", [base])
+        made._by_first = None
+        return made
 
     def inode(self, row: int) -> int:
         """Return the inode of `row`."""

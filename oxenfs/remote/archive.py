@@ -9,6 +9,7 @@ complete; `tarfile` would hold the first one of a batch back until much more has
 from __future__ import annotations
 
 import re
+import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,8 +22,20 @@ from oxenfs.remote.base import RawNode
 _BLOCK = 512
 _STEP_BYTES = 1 << 20
 _GZIP = 31
+_GZIP_HEAD = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
+_STORED = struct.Struct("<BHH")
+_STORED_BYTES_MAX = 0xFFFF
+_ZEROS = bytes(_BLOCK)
+# A GNU header: name, mode and ids, length, time, checksum, and what is the same in all of them.
+_OWNER = b"0000644\0" + b"0000000\0" * 2
+_TIME = b"00000000000\0"
+_REST = (b"0" + bytes(100) + b"ustar  \0").ljust(_BLOCK - 156, b"\0")
+# The checksum counts as eight blanks.
+_FIXED_SUM = sum(_OWNER) + sum(_TIME) + 8 * 32 + sum(_REST)
 _RATIO_FREE_BYTES = 64 << 20
 _LONG_NAME_BYTES_MAX = 64 << 10
+_LONG_NAME, _FOLDER = b"L", b"5"
+_KINDS = (b"0", b"\0", _LONG_NAME, _FOLDER)
 _OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*\Z")
 _NODE_NAME = re.compile(r"(?:\./)?(?:tree/nodes/)?([0-9a-f]{3})/([0-9a-f]{0,29})/(node|children)\Z")
 
@@ -59,35 +72,92 @@ def read_members(pieces: Iterable[bytes], limits: Limits) -> Iterator[Member]:
     Raises:
         IntegrityError: it is not a tar.gz, is cut off, holds links or devices, or is over a limit.
     """
+    for group in read_groups(pieces, limits):
+        yield from group
+
+
+def read_groups(pieces: Iterable[bytes], limits: Limits) -> Iterator[list[Member]]:
+    """Do the same, and yield together what came together: of small files, dozens at a time."""
     source = _Inflated(pieces, limits.ratio)
-    long_name = None
-    count = 0
-    total = 0
-    while True:
-        header = source.take(_BLOCK)
-        if header == bytes(_BLOCK):
-            source.end()
-            return
-        count += 1
-        if count > limits.members:
-            raise IntegrityError(f"an archive of more than {limits.members} members")
+    tar = _Tar(limits)
+    while not tar.ended:
+        group, used = tar.parse(source.waiting)
+        source.drop(used)
+        if group:
+            yield group
+        if tar.problem is not None:
+            raise tar.problem
+        if not tar.ended and not source.more(tar.wanted):
+            raise IntegrityError("an archive is cut off")
+    source.end()
+
+
+class _Tar:
+    """Takes members out of what has come of an archive.
+
+    Attributes:
+        wanted: how many bytes the next member needs, as far as that is known.
+        ended: whether the end was seen.
+        problem: what is wrong behind the last member that was found.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._long_name: str | None = None
+        self._count = self._total = 0
+        self.wanted = _BLOCK
+        self.ended = False
+        self.problem: IntegrityError | None = None
+
+    def parse(self, data: bytearray) -> tuple[list[Member], int]:
+        """Return the files that are whole in `data`, and how many of its bytes are done with."""
+        found: list[Member] = []
+        at = 0
+        if len(data) < self.wanted:
+            return found, at
+        with memoryview(data) as view:
+            while len(view) - at >= _BLOCK:
+                header = bytes(view[at : at + _BLOCK])
+                if header == _ZEROS:
+                    self.ended = True
+                    return found, at + _BLOCK
+                try:
+                    name, size, kind = self._checked(header)
+                except IntegrityError as exc:
+                    self.problem = exc
+                    return found, at
+                start = at + _BLOCK
+                end = start + size + -size % _BLOCK
+                if end > len(view):
+                    self.wanted = end - at
+                    return found, at
+                self._take(name, bytes(view[start : start + size]), kind, found)
+                at = end
+        self.wanted = _BLOCK
+        return found, at
+
+    def _checked(self, header: bytes) -> tuple[str, int, bytes]:
         name, size, kind = _header(header)
-        if size > (_LONG_NAME_BYTES_MAX if kind == b"L" else limits.member_bytes):
+        limits = self._limits
+        if self._count >= limits.members:
+            raise IntegrityError(f"an archive of more than {limits.members} members")
+        if size > (_LONG_NAME_BYTES_MAX if kind == _LONG_NAME else limits.member_bytes):
             raise IntegrityError(f"an archive member of {size} bytes")
-        total += size
-        if total > limits.total_bytes:
+        if self._total + size > limits.total_bytes:
             raise IntegrityError(f"an archive of more than {limits.total_bytes} bytes")
-        content = source.take(size)
-        source.take(-size % _BLOCK)
-        if kind == b"L":
-            long_name = content.rstrip(b"\0").decode("utf-8", "replace")
-        elif kind in (b"0", b"\0"):
-            yield Member(long_name or name, content)
-            long_name = None
-        elif kind == b"5":
-            long_name = None
-        else:
+        if kind not in _KINDS:
             raise IntegrityError(f"an archive member {name[:80]!r} that is no file (type {kind!r})")
+        return name, size, kind
+
+    def _take(self, name: str, content: bytes, kind: bytes, found: list[Member]) -> None:
+        self._count += 1
+        self._total += len(content)
+        if kind == _LONG_NAME:
+            self._long_name = content.rstrip(b"\0").decode("utf-8", "replace")
+            return
+        if kind != _FOLDER:
+            found.append(Member(self._long_name or name, content))
+        self._long_name = None
 
 
 def read_nodes(pieces: Iterable[bytes], limits: Limits) -> Iterator[RawNode]:
@@ -125,25 +195,68 @@ def write_members(members: Iterable[Member], level: int = 1) -> Iterator[bytes]:
         level: zlib's; 0 stores, for bytes that do not shrink.
     """
     squeeze = _squeezer(level)
-    waiting = bytearray()
-    for member in members:
-        waiting += squeeze.compress(_encoded_header(member.name, len(member.content)))
-        waiting += squeeze.compress(member.content)
-        waiting += squeeze.compress(bytes(-len(member.content) % _BLOCK))
-        if len(waiting) >= 1 << 17:
-            yield bytes(waiting)
+    waiting: list[bytes] = []
+    waiting_bytes = 0
+    for name, content in members:
+        # At once: each call has its price, and a small file is little else.
+        size = len(content)
+        padded = b"".join((_encoded_header(name, size), content, _ZEROS[: -size % _BLOCK]))
+        waiting.append(squeeze.compress(padded))
+        waiting_bytes += len(waiting[-1])
+        if waiting_bytes >= 1 << 17:
+            yield b"".join(waiting)
             waiting.clear()
-    waiting += squeeze.compress(bytes(2 * _BLOCK)) + squeeze.flush()
-    yield bytes(waiting)
+            waiting_bytes = 0
+    yield b"".join((*waiting, squeeze.compress(bytes(2 * _BLOCK)), squeeze.flush()))
+
+
+def shrinks(sample: bytes) -> bool:
+    """Return whether bytes get smaller by a tenth, so that compressing others like them pays."""
+    from isal import isal_zlib
+
+    return len(isal_zlib.compress(sample, 1)) < 0.9 * len(sample)
 
 
 def _squeezer(level: int) -> Any:
+    if level == 0:
+        return _Stored()
     if level != 1:
         return zlib.compressobj(level, zlib.DEFLATED, _GZIP)
     # Seven times as fast as zlib at its level 1, and nodes get as small.
     from isal import isal_zlib
 
     return isal_zlib.compressobj(1, isal_zlib.DEFLATED, _GZIP)
+
+
+class _Stored:
+    """gzip that stores, with the methods of a `zlib.compressobj`.
+
+    zlib's own level 0 takes everything through its window, at several times the price.
+    Source: RFC 1951, 3.2.4 (stored blocks); RFC 1952.
+    """
+
+    def __init__(self) -> None:
+        from isal import isal_zlib
+
+        self._crc32 = isal_zlib.crc32
+        self._crc = self._size = 0
+        self._head = _GZIP_HEAD
+
+    def compress(self, data: bytes) -> bytes:
+        self._crc = self._crc32(data, self._crc)
+        self._size += len(data)
+        parts: list[bytes | memoryview] = [self._head]
+        self._head = b""
+        whole = memoryview(data)
+        for at in range(0, len(data), _STORED_BYTES_MAX):
+            block = whole[at : at + _STORED_BYTES_MAX]
+            parts.append(_STORED.pack(0, len(block), len(block) ^ 0xFFFF))
+            parts.append(block)
+        return b"".join(parts)
+
+    def flush(self) -> bytes:
+        end = _STORED.pack(1, 0, 0xFFFF)
+        return self._head + end + struct.pack("<II", self._crc, self._size & 0xFFFFFFFF)
 
 
 def node_members(nodes: Iterable[RawNode], prefix: str = "tree/nodes/") -> Iterator[Member]:
@@ -161,39 +274,43 @@ def node_members(nodes: Iterable[RawNode], prefix: str = "tree/nodes/") -> Itera
 
 
 class _Inflated:
-    """Exact numbers of bytes out of a gzip stream."""
+    """What comes out of a gzip stream.
+
+    Attributes:
+        waiting: that nobody has taken yet.
+    """
 
     def __init__(self, pieces: Iterable[bytes], ratio: int) -> None:
         self._pieces = iter(pieces)
         self._ratio = ratio
         self._inflate = zlib.decompressobj(_GZIP)
         self._input = b""
-        self._buffer = bytearray()
-        self._at = 0
+        self.waiting = bytearray()
         self._sent = 0
         self._out = 0
         self._begun = False
 
-    def take(self, size: int) -> bytes:
-        while len(self._buffer) - self._at < size:
+    def drop(self, size: int) -> None:
+        """Let go of the first bytes of what waits."""
+        if size == len(self.waiting):
+            self.waiting = bytearray()
+        elif size:
+            del self.waiting[:size]
+
+    def more(self, wanted: int) -> bool:
+        """Have more bytes wait, `wanted` if they come; return False if there are no more."""
+        before = len(self.waiting)
+        while len(self.waiting) == before or len(self.waiting) < wanted:
             if not self._more():
-                raise IntegrityError("an archive is cut off")
-        start = self._at
-        self._at += size
-        with memoryview(self._buffer) as view:
-            taken = bytes(view[start : self._at])
-        if self._at > _STEP_BYTES or self._at == len(self._buffer):
-            del self._buffer[: self._at]
-            self._at = 0
-        return taken
+                return False
+        return True
 
     def end(self) -> None:
         """Read to the end, where only zeros may follow; raise `IntegrityError`."""
         while True:
-            if self._buffer.count(0, self._at) != len(self._buffer) - self._at:
+            if self.waiting.count(0) != len(self.waiting):
                 raise IntegrityError("an archive goes on behind its end")
-            self._buffer.clear()
-            self._at = 0
+            self.waiting.clear()
             if not self._more():
                 return
 
@@ -217,7 +334,7 @@ class _Inflated:
             self._input = self._inflate.unused_data
             self._inflate = zlib.decompressobj(_GZIP)
             self._begun = False
-        self._buffer += data
+        self.waiting += data
         self._out += len(data)
         if self._out > _RATIO_FREE_BYTES and self._out > self._sent * self._ratio:
             raise IntegrityError("an archive inflates beyond all measure")
@@ -225,8 +342,7 @@ class _Inflated:
 
 
 def _header(raw: bytes) -> tuple[str, int, bytes]:
-    checksum = sum(raw[:148]) + 8 * 32 + sum(raw[156:])
-    if _octal(raw[148:156]) != checksum:
+    if _octal(raw[148:156]) != sum(raw) - sum(raw[148:156]) + 8 * 32:
         raise IntegrityError("an archive is not tar: a checksum is wrong")
     # GNU's form for 8 GiB and more.
     size = int.from_bytes(raw[125:136], "big") if raw[124] & 0x80 else _octal(raw[124:136])
@@ -249,16 +365,7 @@ def _encoded_header(name: str, size: int) -> bytes:
     if len(encoded) > 100:
         raise ValueError(f"a name of {len(encoded)} bytes in an archive")
     length = b"%011o\0" % size if size < 1 << 33 else b"\x80" + size.to_bytes(11, "big")
-    head = bytearray(
-        encoded.ljust(100, b"\0")
-        + b"0000644\0"
-        + b"0000000\0" * 2
-        + length
-        + b"00000000000\0"
-        + b" " * 8
-        + b"0"
-        + bytes(100)
-        + b"ustar  \0"
-    ).ljust(_BLOCK, b"\0")
-    head[148:156] = b"%06o\0 " % sum(head)
-    return bytes(head)
+    checksum = _FIXED_SUM + sum(encoded) + sum(length)
+    return b"".join(
+        (encoded.ljust(100, b"\0"), _OWNER, length, _TIME, b"%06o\0 " % checksum, _REST)
+    )

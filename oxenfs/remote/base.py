@@ -177,8 +177,10 @@ class BlobSource(Protocol):
 
     def batch(
         self, blobs: Sequence[ObjectHash], timeout_s: float | None = None
-    ) -> Iterator[tuple[ObjectHash, bytes]]:
+    ) -> Iterator[list[tuple[ObjectHash, bytes]]]:
         """Yield blobs of up to 16 MiB in this order as they arrive, each with its hash checked.
+
+        Those that came together are yielded together.
 
         Args:
             blobs: the hashes.

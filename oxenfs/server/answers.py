@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 OXEN_VERSION = "0.65.2"
 """The server version whose API this is; clients look at it."""
 
-_WHOLE_BYTES_MAX = 1 << 20
+_WHOLE_BYTES_MAX = 2 << 20
 _FOUND, _CREATED, _UPDATED, _DELETED = (
     f"resource_{what}" for what in ("found", "created", "updated", "deleted")
 )
@@ -138,7 +138,7 @@ def streamed(
     headers: dict[str, str] | None = None,
     length: int | None = None,
 ) -> Response:
-    """Answer with bytes as they are made; what is up to 1 MiB goes in one piece with the head.
+    """Answer with bytes as they are made; what is up to 2 MiB goes in one piece with the head.
 
     Called in a thread: the first pieces are made here, so that what fails at once fails with a
     code. A later failure cuts the answer off.

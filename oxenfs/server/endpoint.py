@@ -101,11 +101,9 @@ class Endpoint:
         try:
             try:
                 if self._repository:
-                    words = request.path_params
-                    hosted = await anyio.to_thread.run_sync(
-                        self._hosting.take, words["namespace"], words["name"], limiter=_limiter()
-                    )
+                    hosted = await self._take(request)
                 call = Call(request, self._hosting, hosted)
+                await call.body.begin()
                 response = await anyio.to_thread.run_sync(self._handler, call, limiter=_limiter())
             except OxenfsError as exc:
                 response = answers.error(exc)
@@ -116,9 +114,17 @@ class Endpoint:
                 response = answers.error(OxenfsError(f"internal error: {type(exc).__name__}"))
             await response(scope, receive, send)
         finally:
-            if hosted is not None:
+            if hosted is not None and not self._hosting.give_back_now(hosted):
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(self._hosting.give_back, hosted)
+
+    async def _take(self, request: Request) -> Hosted:
+        words = (request.path_params["namespace"], request.path_params["name"])
+        # Each trip to a thread costs as much as a small answer.
+        found = self._hosting.take_now(*words)
+        if found is not None:
+            return found
+        return await anyio.to_thread.run_sync(self._hosting.take, *words, limiter=_limiter())
 
 
 _limiters: RunVar[anyio.CapacityLimiter] = RunVar("limiter of handlers")

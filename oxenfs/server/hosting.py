@@ -95,8 +95,33 @@ class Hosting:
             self._shrink()
         return hosted
 
+    def take_now(self, namespace: str, name: str) -> Hosted | None:
+        """Return a repository as `take` does if that costs nothing: it is open, nobody is busy."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            hosted = self._open.get((namespace, name))
+            if hosted is not None:
+                self._open.move_to_end((namespace, name))
+                hosted.leases += 1
+            return hosted
+        finally:
+            self._lock.release()
+
+    def give_back_now(self, hosted: Hosted) -> bool:
+        """End one lease if that costs nothing; return False if `give_back` has to do it."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if hosted.trash is not None:
+                return False
+            hosted.leases -= 1
+            return True
+        finally:
+            self._lock.release()
+
     def give_back(self, hosted: Hosted) -> None:
-        """End one lease."""
+        """End one lease. May have to remove files."""
         with self._lock:
             hosted.leases -= 1
             if hosted.leases or hosted.trash is None:

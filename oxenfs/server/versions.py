@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from starlette.responses import Response
 
 from oxenfs.errors import NotFound, OxenfsError, UsageError
 from oxenfs.model import ObjectHash, hash_text, parse_hash
-from oxenfs.remote.archive import Member, write_members
+from oxenfs.remote.archive import Member, shrinks, write_members
+from oxenfs.remote.base import BlobLocation
 from oxenfs.remote.local import workspaces
 from oxenfs.remote.local.parts import PART_WINDOW
 from oxenfs.remote.local.receive import Receiver, intact
@@ -36,21 +38,20 @@ _SAMPLE_BYTES = 64 * 1024
 _GZIP = 31
 _BLOCK = 512
 
+Wanted = tuple[str, ObjectHash, BlobLocation]
+"""A blob under the name by which it was asked for."""
+
 
 def download(call: Call) -> Response:
     """`QUERY R/versions`: blobs in the order of the request, each as often as it is named."""
+    remote = call.remote
     lines = inflated(call.body.pieces(), _LIST_BYTES_MAX).decode("ascii", "replace").split("\n")
-    wanted: list[tuple[str, ObjectHash, int]] = []
-    missing: list[str] = []
-    for line in lines:
-        try:
-            blob = parse_hash(line.strip())
-        except UsageError:
-            continue
-        try:
-            wanted.append((line.strip(), blob, call.remote.locate(blob).size))
-        except NotFound:
-            missing.append(line.strip())
+    asked: list[tuple[str, ObjectHash]] = []
+    for name in map(str.strip, lines):
+        with contextlib.suppress(UsageError):
+            asked.append((name, parse_hash(name)))
+    places = remote.locate_many([blob for _, blob in asked])
+    missing = [name for name, blob in asked if blob not in places]
     if missing:
         count, shown = len(missing), " ".join(missing[:1000])
         raise Refusal(
@@ -61,9 +62,10 @@ def download(call: Call) -> Response:
             f"Missing hashes: {shown}",
             missing_hashes=missing,
         )
-    remote = call.remote
-    if all(size <= _MEMBER_BYTES_MAX for _, _, size in wanted):
-        members = (Member(name, remote.read(blob, 0, size)) for name, blob, size in wanted)
+    wanted = [(name, blob, places[blob]) for name, blob in asked]
+    if all(place.size <= _MEMBER_BYTES_MAX for place in places.values()):
+        contents = remote.read_each([(blob, place) for _, blob, place in wanted])
+        members = (Member(name, data) for (name, _, _), data in zip(wanted, contents, strict=True))
         pieces = write_members(members, _level(remote, wanted))
     else:
         pieces = _with_large(remote, wanted)
@@ -188,27 +190,27 @@ def _put(remote: LocalRemote, destination: Destination, record: Record) -> None:
         Area(txn, workspace.area_key).put(record)
 
 
-def _level(remote: LocalRemote, wanted: list[tuple[str, ObjectHash, int]]) -> int:
+def _level(remote: LocalRemote, wanted: Sequence[Wanted]) -> int:
     """Return how hard to compress: not at all if the largest of a few blobs does not shrink."""
     if not wanted:
         return 1
     step = max(len(wanted) // 8, 1)
-    _, blob, size = max(wanted[::step], key=lambda item: item[2])
+    _, blob, place = max(wanted[::step], key=lambda item: item[2].size)
     try:
-        sample = remote.read(blob, 0, min(size, _SAMPLE_BYTES))
+        sample = remote.read(blob, 0, min(place.size, _SAMPLE_BYTES))
     except OxenfsError:
         return 1
-    return 1 if len(zlib.compress(sample, 1)) < 0.9 * len(sample) else 0
+    return 1 if shrinks(sample) else 0
 
 
-def _with_large(remote: LocalRemote, wanted: list[tuple[str, ObjectHash, int]]) -> Iterator[bytes]:
+def _with_large(remote: LocalRemote, wanted: Sequence[Wanted]) -> Iterator[bytes]:
     """Yield an archive without holding any of its members whole."""
     store = zlib.compressobj(0, zlib.DEFLATED, _GZIP)
-    for name, blob, size in wanted:
+    for name, blob, place in wanted:
         header = tarfile.TarInfo(name)
-        header.size, header.mode = size, 0o644
+        header.size, header.mode = place.size, 0o644
         yield store.compress(header.tobuf(tarfile.GNU_FORMAT))
-        for piece in blob_pieces(remote, blob, 0, size):
+        for piece in blob_pieces(remote, blob, 0, place.size):
             yield store.compress(piece)
-        yield store.compress(bytes(-size % _BLOCK))
+        yield store.compress(bytes(-place.size % _BLOCK))
     yield store.compress(bytes(2 * _BLOCK)) + store.flush()

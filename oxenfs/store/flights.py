@@ -59,7 +59,11 @@ class Flight:
 
 
 class Recent:
-    """The last bytes that came, in memory, up to a number of bytes. Not safe without a lock."""
+    """The last bytes that came, in memory, up to a number of bytes.
+
+    Who reads them does not make them stay: a file that is read in order needs what came ahead of
+    it, not what it is done with. Changes need a lock, looking does not.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         """Keep up to `limit_bytes`."""
@@ -68,21 +72,14 @@ class Recent:
         self._bytes = 0
 
     def get(self, key: Hashable) -> Data | None:
-        """Return bytes, and note that they were used."""
-        data = self._kept.get(key)
-        if data is not None:
-            self._kept.move_to_end(key)
-        return data
-
-    def peek(self, key: Hashable) -> Data | None:
-        """Return bytes, without noting that they were used: safe without a lock."""
+        """Return bytes, None if they came too long ago, or never."""
         return self._kept.get(key)
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._kept
 
     def put(self, key: Hashable, data: Data) -> None:
-        """Keep bytes; the least recently used ones go."""
+        """Keep bytes; those that came first go."""
         self.drop(key)
         self._kept[key] = data
         self._bytes += len(data)

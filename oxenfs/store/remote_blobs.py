@@ -210,8 +210,7 @@ class RemoteBlobs:
     def _small_now(self, blob: ObjectHash, size: int) -> memoryview | Row | None:
         """Return a small blob; its row, if the disk must be waited for; None if it is not here."""
         if self.transfers is not None:
-            # A small file is read once; the kernel keeps it then.
-            data = self.transfers.recent.peek((blob, size, WHOLE))
+            data = self.transfers.recent.get((blob, size, WHOLE))
             if data is not None:
                 return memoryview(data)
         held = self.buffers.holding((blob, size), 0, size)
@@ -431,12 +430,11 @@ class RemoteBlobs:
             number: arrived[number] for number in range(first, first + count) if number in arrived
         }
         if self.transfers is not None:
-            with self.transfers.lock:
-                for number in range(first, first + count):
-                    if number not in here:
-                        data = self.transfers.recent.get((blob, size, number))
-                        if data is not None:
-                            here[number] = data
+            for number in range(first, first + count):
+                if number not in here:
+                    data = self.transfers.recent.get((blob, size, number))
+                    if data is not None:
+                        here[number] = data
         return here
 
     # Both.

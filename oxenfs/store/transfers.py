@@ -43,6 +43,7 @@ AHEAD_BYTES_MAX = 64 << 20
 
 _AHEAD_WORKERS = 4
 _AHEAD_FILES_MIN = 64
+# Twice what is fetched ahead of a reader: a chunk is there until it is read.
 _RECENT_BYTES = 48 << 20
 _IDLE_S = 10.0
 _CLOSE_S = 5.0
@@ -64,7 +65,7 @@ class Transfers:
     """All transfers of one mount. Its methods do not block; safe to use from several threads.
 
     Attributes:
-        recent: the last bytes that came; to be used under `lock`.
+        recent: the last bytes that came; to be changed under `lock`.
     """
 
     def __init__(
@@ -508,16 +509,17 @@ class Transfers:
     def _one_batch(self, flights: list[Flight]) -> None:
         wanted = {flight.key[0]: flight for flight in flights}
         arrived: list[tuple[FlightKey, Data]] = []
-        size = 0
         try:
-            for blob, data in self._source.batch(list(wanted), self._attempt_s()):
-                flight = wanted[blob]
-                if len(data) != flight.size:
-                    self._fail([flight], _wrong_size(blob, len(data), flight.size))
-                    continue
-                self._arrive(flight, data)
-                arrived.append((flight.key, data))
-                size += len(data)
+            for group in self._source.batch(list(wanted), self._attempt_s()):
+                right: list[tuple[Flight, Data]] = []
+                for blob, data in group:
+                    flight = wanted[blob]
+                    if len(data) == flight.size:
+                        right.append((flight, data))
+                    else:
+                        self._fail([flight], _wrong_size(blob, len(data), flight.size))
+                self._arrive(right)
+                arrived += [(flight.key, data) for flight, data in right]
         finally:
             self._kept(arrived)
 
@@ -531,7 +533,7 @@ class Transfers:
             try:
                 views = [memoryview(part) for part in parts]
                 for number in self._source.range_into(place, offset, views, self._attempt_s()):
-                    self._arrive(run[number], parts[number])
+                    self._arrive([(run[number], parts[number])])
                     arrived.append((run[number].key, parts[number]))
                     if len(arrived) >= _KEEP_CHUNKS:
                         arrived, full = [], arrived
@@ -552,15 +554,17 @@ class Transfers:
         # One connection that hangs must leave time for another try.
         return self._timeout_s / 2
 
-    def _arrive(self, flight: Flight, data: Data) -> None:
+    def _arrive(self, came: Sequence[tuple[Flight, Data]]) -> None:
+        events: list[trio.Event] = []
         with self.lock:
-            # Counted here: whoever has the bytes may at once ask whether they are on disk.
-            self._keeping.add(flight.key)
-            if flight.is_over:
-                return
-            flight.data = data
-            self.recent.put(flight.key, data)
-            self._tell(self._end(flight))
+            for flight, data in came:
+                # Counted here: whoever has the bytes may at once ask whether they are on disk.
+                self._keeping.add(flight.key)
+                if not flight.is_over:
+                    flight.data = data
+                    self.recent.put(flight.key, data)
+                    events += self._end(flight)
+            self._tell(events)
         if self._breaker.is_open:
             self._breaker.answered()
 

@@ -40,7 +40,8 @@ def batch(*members: tuple[ObjectHash, bytes]) -> Reply:
 
 
 def read(server: Misbehaving, blobs: list[ObjectHash]) -> list[bytes]:
-    return [data for _, data in HttpBlobs(server.remote().transport).batch(blobs)]
+    groups = HttpBlobs(server.remote().transport).batch(blobs)
+    return [data for group in groups for _, data in group]
 
 
 GOOD = list(zip(BLOBS, DATA, strict=True))

@@ -62,7 +62,7 @@ class Elsewhere:
 
     def batch(
         self, blobs: Sequence[ObjectHash], timeout_s: float | None = None
-    ) -> Iterator[tuple[ObjectHash, bytes]]:
+    ) -> Iterator[list[tuple[ObjectHash, bytes]]]:
         with self._lock:
             self.batches.append(list(blobs))
         self._fail()
@@ -73,7 +73,7 @@ class Elsewhere:
             data = self.blobs[blob]
             if xxhash.xxh3_128_intdigest(data) != blob:
                 raise IntegrityError("bytes came that do not have their hash")
-            yield blob, data
+            yield [(blob, data)]
 
     def range_into(
         self,

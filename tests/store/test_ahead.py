@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from oxenfs.model import Kind
 from oxenfs.remote.rows import Row
 from oxenfs.store.columns import Listing, columns_of
@@ -53,15 +55,33 @@ def shuffled(folders: int, files: int, part: float) -> Reading:
     return reading
 
 
-def test_a_shuffled_epoch_waits_for_few_files() -> None:
-    for folders, files in ((10, 1000), (1, 10_000), (100, 100)):
-        assert shuffled(folders, files, 1).waited < 0.2 * folders * files
+SHAPES = ((10, 1000), (1, 10_000), (100, 100), (1000, 10))
+"""Folders, and files of 10 KiB in each."""
+
+WAITS = {(10, 1000): 0.04, (1, 10_000): 0.10, (100, 100): 0.06, (1000, 10): 0.4}
+"""Which part of the reads of a shuffled epoch waits for a round trip. Only the second is costly."""
+
+MOVED = {
+    (10, 1000): {0.01: 2.1, 0.02: 9, 0.05: 17, 0.1: 10.5, 0.3: 3.4},
+    (1, 10_000): {0.01: 2.1, 0.02: 2.1, 0.05: 5, 0.1: 5, 0.3: 3.4},
+    (100, 100): {0.01: 2.1, 0.02: 4, 0.05: 12, 0.1: 10, 0.3: 3.4},
+    (1000, 10): {0.01: 1.2, 0.02: 1.2, 0.05: 1.4, 0.1: 1.7, 0.3: 2.1},
+}
+"""How many files come for each that is read, of samples of that part."""
 
 
-def test_a_small_sample_moves_little_more_than_it_reads() -> None:
-    for folders, files in ((10, 1000), (1, 10_000), (100, 100), (1000, 10)):
-        reading = shuffled(folders, files, 0.01)
-        assert len(reading.fetched) <= 2.5 * reading.reads
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_shuffled_epoch_waits_for_few_files(shape: tuple[int, int]) -> None:
+    reading = shuffled(*shape, 1)
+    assert len(reading.fetched) == reading.reads
+    assert reading.waited < WAITS[shape] * reading.reads
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_a_sample_moves_is_bounded(shape: tuple[int, int]) -> None:
+    for part, limit in MOVED[shape].items():
+        reading = shuffled(*shape, part)
+        assert len(reading.fetched) <= limit * reading.reads, part
 
 
 def test_files_in_the_order_of_the_listing_are_a_run() -> None:

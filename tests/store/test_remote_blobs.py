@@ -25,7 +25,9 @@ from oxenfs.errors import (
 )
 from oxenfs.model import CHUNK_BYTES, ObjectHash
 from oxenfs.store import remote_blobs, transfers
+from oxenfs.store.flights import Recent
 from oxenfs.store.remote_blobs import RemoteBlobs
+from oxenfs.store.window import WINDOW_BYTES_MAX
 
 from .elsewhere import MIB, Elsewhere, blobs_of, opened, read_all, until
 
@@ -461,9 +463,22 @@ async def test_memory_is_bounded(source: Elsewhere) -> None:
         for offset in range(0, size, MIB):
             await reader.read(offset, MIB)
             kept = blobs.transfers.recent
-            assert kept._bytes == sum(map(len, kept._kept.values())) <= transfers._RECENT_BYTES
-            assert blobs.transfers._ahead_bytes <= transfers.AHEAD_BYTES_MAX
+            # Chunks arrive while this looks.
+            with blobs.transfers.lock:
+                assert kept._bytes == sum(map(len, kept._kept.values())) <= transfers._RECENT_BYTES
+                assert blobs.transfers._ahead_bytes <= transfers.AHEAD_BYTES_MAX
     assert sum(length for _, _, length in source.ranges) < size * 1.1
+
+
+def test_what_came_stays_until_as_much_came_after_it() -> None:
+    # A window that stays full: what is read now came that long ago.
+    ahead = WINDOW_BYTES_MAX // CHUNK_BYTES
+    recent = Recent(transfers._RECENT_BYTES)
+    for number in range(1000):
+        recent.put(number, bytes(CHUNK_BYTES))
+        if number >= ahead:
+            assert recent.get(number - ahead) is not None
+    assert recent._bytes <= transfers._RECENT_BYTES
 
 
 @in_trio

@@ -12,7 +12,7 @@ import xxhash
 
 from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.model import ObjectHash, hash_text
-from oxenfs.remote.archive import Limits, read_members
+from oxenfs.remote.archive import Limits, Member, read_groups
 from oxenfs.remote.base import BlobPlace
 from oxenfs.remote.http.transport import Answer, Transport
 
@@ -53,8 +53,8 @@ class HttpBlobs:
 
     def batch(
         self, blobs: Sequence[ObjectHash], timeout_s: float | None = None
-    ) -> Iterator[tuple[ObjectHash, bytes]]:
-        """Yield blobs of up to 16 MiB as they arrive, each with its hash checked.
+    ) -> Iterator[list[tuple[ObjectHash, bytes]]]:
+        """Yield blobs of up to 16 MiB as they arrive, in groups, each with its hash checked.
 
         Read it to its end: the connection is given up otherwise.
 
@@ -62,28 +62,32 @@ class HttpBlobs:
             NotFound: the server lacks one of them; it then sends none.
             IntegrityError: other bytes, or another order, than asked for.
         """
-        lines = "".join(f"{hash_text(blob)}\n" for blob in blobs)
-        body = gzip.compress(lines.encode(), 1)
+        names = [hash_text(blob) for blob in blobs]
+        body = gzip.compress("".join(f"{name}\n" for name in names).encode(), 1)
         limits = Limits(len(blobs), _MEMBER_BYTES_MAX, _RATIO)
         with self._transport.open("QUERY", "/versions", body=body, timeout_s=timeout_s) as answer:
-            members = read_members(answer.pieces(), limits)
-            for blob in blobs:
-                member = next(members, None)
-                name = None if member is None else _NAME.match(member.name)
-                if member is None or name is None or int(name[1], 16) != blob:
-                    raise IntegrityError(f"another blob came than {hash_text(blob)}, asked for")
-                if xxhash.xxh3_128_intdigest(member.content) != blob:
-                    raise IntegrityError(
-                        f"bytes came for blob {hash_text(blob)} that do not have its hash"
-                    )
-                yield blob, member.content
-            # To the end, by which the archive is known to be whole and the connection is kept.
-            if next(members, None) is not None:
-                raise IntegrityError("more blobs came than were asked for")
+            wanted = iter(zip(blobs, names, strict=True))
+            for group in read_groups(answer.pieces(), limits):
+                found: list[tuple[ObjectHash, bytes]] = []
+                problem = None
+                for member in group:
+                    blob, name = next(wanted, (None, ""))
+                    problem = _problem(member, blob, name)
+                    if problem or blob is None:
+                        break
+                    found.append((blob, member.content))
+                if found:
+                    # What came before something wrong is right.
+                    yield found
+                if problem:
+                    raise IntegrityError(problem)
+            # At the end of the archive: it is known to be whole, and the connection is kept.
+            if next(wanted, None) is not None:
+                raise IntegrityError("fewer blobs came than were asked for")
 
     def one(self, blob: ObjectHash) -> bytes:
         """Return a blob of up to 16 MiB, its hash checked; errors as in `batch`."""
-        ((_, content),) = self.batch([blob])
+        (((_, content),),) = self.batch([blob])
         return content
 
     def range(self, place: BlobPlace, offset: int, size: int) -> bytes:
@@ -119,3 +123,16 @@ class HttpBlobs:
         params = {"chunk_start": offset, "chunk_size": size}
         url = f"/chunk/{hash_text(place.commit)}/{path}"
         return self._transport.open("GET", url, params=params, pages=True, timeout_s=timeout_s)
+
+
+def _problem(member: Member, blob: ObjectHash | None, name: str) -> str:
+    """Return what is wrong with a member that should be `blob`; nothing if it is right."""
+    if blob is None:
+        return "more blobs came than were asked for"
+    if member.name != name:
+        match = _NAME.match(member.name)
+        if match is None or int(match[1], 16) != blob:
+            return f"another blob came than {name}, asked for"
+    if xxhash.xxh3_128_intdigest(member.content) != blob:
+        return f"bytes came for blob {name} that do not have its hash"
+    return ""

@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import secrets
 import struct
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Self
 
 import xxhash
 
@@ -63,6 +64,16 @@ class Blobs:
         row = self._meta.get("blobs", little(blob))
         if row is None:
             raise NotFound(f"blob {hash_text(blob)} is not in {self._layout.root}")
+        return self._location(blob, row)
+
+    def locate_many(self, blobs: Sequence[ObjectHash]) -> dict[ObjectHash, BlobLocation]:
+        """Return where those of `blobs` lie that are here."""
+        keys = {little(blob): blob for blob in blobs}
+        with self._meta.read() as txn:
+            rows = txn.get_many("blobs", list(keys))
+        return {keys[key]: self._location(keys[key], row) for key, row in rows.items()}
+
+    def _location(self, blob: ObjectHash, row: bytes) -> BlobLocation:
         pack, offset, size = _ROW.unpack(row)
         if not pack:
             return BlobLocation(str(self._layout.blob(blob)), 0, size)
@@ -236,21 +247,46 @@ class BlobWriter:
 
 def read_at(location: BlobLocation, start: int, stop: int) -> bytes:
     """Return the bytes from `start` to `stop` of a blob as they lie on disk, unchecked."""
-    try:
-        fd = os.open(location.path, os.O_RDONLY | os.O_CLOEXEC)
+    with PackFiles() as files:
+        return files.read(location, start, stop)
+
+
+class PackFiles:
+    """Reads blobs as they lie on disk, unchecked; the last file stays open for the next one."""
+
+    def __init__(self) -> None:
+        """Open nothing yet."""
+        self._path = ""
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close what is open."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._path, self._fd = "", -1
+
+    def read(self, location: BlobLocation, start: int, stop: int) -> bytes:
+        """Return the bytes from `start` to `stop` of a blob."""
         try:
-            data = os.pread(fd, stop - start, location.offset + start)
+            if location.path != self._path:
+                self.__exit__()
+                self._fd = os.open(location.path, os.O_RDONLY | os.O_CLOEXEC)
+                self._path = location.path
+            data = os.pread(self._fd, stop - start, location.offset + start)
             # The kernel gives 2 GiB at the most.
             while 0 < len(data) < stop - start:
-                more = os.pread(fd, stop - start - len(data), location.offset + start + len(data))
+                at = start + len(data)
+                more = os.pread(self._fd, stop - at, location.offset + at)
                 if not more:
                     break
                 data += more
             return data
-        finally:
-            os.close(fd)
-    except OSError as exc:
-        raise IntegrityError(f"{location.path} cannot be read: {exc.strerror}") from exc
+        except OSError as exc:
+            raise IntegrityError(f"{location.path} cannot be read: {exc.strerror}") from exc
 
 
 def _remove_leftovers(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from oxenfs.errors import Conflict, IntegrityError, NotFound
@@ -11,7 +11,7 @@ from oxenfs.model import CHUNK_BYTES, Author, Branch, Change, Commit, Digest, Ob
 from oxenfs.model import hash_text as text
 from oxenfs.remote.base import BlobLocation, BlobPlace, DirectoryNodes, RawNode, TreePlace
 from oxenfs.remote.changes import check_branch_name
-from oxenfs.remote.local.blobs import Blobs, read_at
+from oxenfs.remote.local.blobs import Blobs, PackFiles, read_at
 from oxenfs.remote.local.layout import Layout, finish, make_layout, read_layout
 from oxenfs.remote.local.nodes import Nodes
 from oxenfs.remote.local.publish import Publisher
@@ -99,11 +99,31 @@ class LocalRemote:
         if not size and location.size:
             return b""
         start, stop = chunk_range(location.size, offset, offset + size)
-        data = read_at(location, start, stop)
+        data = self._checked(blob, location.size, start, stop, read_at(location, start, stop))
+        return data[offset - start : offset - start + size]
+
+    def locate_many(self, blobs: Sequence[ObjectHash]) -> dict[ObjectHash, BlobLocation]:
+        """Return where those of `blobs` lie that are here, as `locate` would."""
+        return self._blobs.locate_many(blobs)
+
+    def read_each(self, places: Iterable[tuple[ObjectHash, BlobLocation]]) -> Iterator[bytes]:
+        """Yield whole blobs, verified; raise `IntegrityError`.
+
+        Args:
+            places: of the blobs, as `locate_many` gives them.
+        """
+        with PackFiles() as files:
+            for blob, place in places:
+                data = files.read(place, 0, place.size)
+                yield self._checked(blob, place.size, 0, place.size, data)
+
+    def _checked(
+        self, blob: ObjectHash, blob_size: int, start: int, stop: int, data: bytes
+    ) -> bytes:
         if len(data) < stop - start:
             raise IntegrityError(f"blob {text(blob)} is cut off at {start + len(data)}")
-        check_chunks(self, blob, location.size, start // CHUNK_BYTES, memoryview(data))
-        return data[offset - start : offset - start + size]
+        check_chunks(self, blob, blob_size, start // CHUNK_BYTES, memoryview(data))
+        return data
 
     def publish(
         self,
