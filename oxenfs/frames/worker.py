@@ -8,6 +8,7 @@ looks whether something more urgent has come.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import resource
 import select
@@ -98,6 +99,7 @@ class Worker:
         self._channel = channel
         self._videos: OrderedDict[str, Any] = OrderedDict()
         self._decoders = videos.Decoders()
+        self._pipelines = videos.Pipelines()
         self._runs: list[Any] = []
         self._at = -1
 
@@ -155,7 +157,7 @@ class Worker:
             def fetch(offset: int, length: int) -> bytes:
                 return self._fetch(name, offset, length)
 
-            self._videos[name] = self._videos_module.Video(Source(fetch, size))
+            self._videos[name] = self._videos_module.Video(Source(fetch, size), self._pipelines)
             while len(self._videos) > _VIDEOS:
                 busy = {run.name for run in self._runs} | {name}
                 idle = [other for other in self._videos if other not in busy]
@@ -315,6 +317,7 @@ def main() -> None:
     channel = Channel(connection)
     try:
         worker = Worker(channel)
+        gc.freeze()  # what was imported stays
         channel.send({"t": "ready"})
         worker.work()
     except (BrokenWire, ConnectionError):
