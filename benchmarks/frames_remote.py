@@ -40,7 +40,7 @@ def large(work: Work, *, front: bool) -> Path:
     """Return a clip of about 100 MB, its table in front or at the end."""
     dear = ["-preset", "ultrafast", "-crf", "17"]
     more = ["-movflags", "+faststart"] if front else []
-    return make_clip(work, "1080p", 20, 250, more=[*dear, *more])
+    return make_clip(work, "1080p", 5, 250, more=[*dear, *more])
 
 
 def first_figures(args: argparse.Namespace, work: Work, *, front: bool) -> list[Figure]:

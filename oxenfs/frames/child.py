@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _READ_BYTES_MAX = 4 << 20
 _SOCKET_BYTES = 4 << 20
+_RECEIVE_BYTES = 256 << 10
+_JOINED_BYTES = 16 << 10
 
 
 class Child:
@@ -49,6 +51,7 @@ class Child:
         self.since = self.heard = trio.current_time()
         self._readers: dict[str, Bytes] = {}
         self._lock = trio.Lock()
+        self._got = bytearray()
         with theirs:
             self.process = subprocess.Popen(
                 [
@@ -103,16 +106,19 @@ class Child:
         try:
             if video.key not in self.videos:
                 self.videos[video.key] = video
-            await self.tell({"t": "open", "video": video.key, "size": video.size})
-            await self.tell({**head, "id": job.id, "video": video.key}, body)
+            opening = wire.pack({"t": "open", "video": video.key, "size": video.size})
+            await self.tell({**head, "id": job.id, "video": video.key}, body, before=opening)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.kill()
 
-    async def tell(self, head: Head, body: bytes = b"") -> None:
-        """Send one message."""
+    async def tell(self, head: Head, body: bytes = b"", *, before: bytes = b"") -> None:
+        """Send one message, and what is already packed before it: a child is woken once."""
+        start = before + wire.pack(head, len(body))
         async with self._lock:
-            await self._stream.send_all(wire.pack(head, len(body)))
-            if body:
+            if len(body) <= _JOINED_BYTES:
+                await self._stream.send_all(start + body)
+            else:
+                await self._stream.send_all(start)
                 await self._stream.send_all(body)
 
     async def _take(self, head: Head, body: bytes) -> None:
@@ -165,19 +171,24 @@ class Child:
             await self.tell({"t": "data"}, data)
 
     async def _receive(self) -> tuple[Head, bytes]:
-        head, body = wire.lengths(await self._exactly(wire.HEADER.size))
-        return wire.parse(await self._exactly(head)), bytes(await self._exactly(body))
+        await self._at_least(wire.HEADER.size)
+        head, body = wire.lengths(self._got[: wire.HEADER.size])
+        start = wire.HEADER.size + head
+        await self._at_least(start + body)
+        with memoryview(self._got) as got:
+            parsed = wire.parse(got[wire.HEADER.size : start])
+            data = bytes(got[start : start + body])
+        del self._got[: start + body]
+        return parsed, data
 
-    async def _exactly(self, size: int) -> bytearray:
-        data = bytearray(size)
-        view = memoryview(data)
-        got = 0
-        while got < size:
-            received = await self._stream.socket.recv_into(view[got:])
+    async def _at_least(self, size: int) -> None:
+        """Receive until so much is here; mostly a message comes as one."""
+        while len(self._got) < size:
+            missing = min(size - len(self._got), _SOCKET_BYTES)
+            received = await self._stream.socket.recv(max(missing, _RECEIVE_BYTES))
             if not received:
                 raise BrokenWire("the child is gone")
-            got += received
-        return data
+            self._got += received
 
 
 def _environment() -> dict[str, str]:

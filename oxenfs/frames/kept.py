@@ -17,8 +17,11 @@ class Kept(Protocol):
     def has(self, key: bytes) -> bool:
         """Return whether there is something under `key`, without looking at it."""
 
-    async def put(self, key: bytes, value: bytes) -> None:
-        """Keep `value`, if that is possible. Equal keys mean equal values."""
+    def put(self, key: bytes, value: bytes) -> None:
+        """Keep `value` if possible, for good after `write`. Equal keys mean equal values."""
+
+    async def write(self) -> None:
+        """Write what was put and is not written yet; wait until it is."""
 
 
 class MemoryKept:
@@ -34,9 +37,12 @@ class MemoryKept:
         """Return what was put under `key`, or None."""
         return self.peek(key)
 
-    async def put(self, key: bytes, value: bytes) -> None:
+    def put(self, key: bytes, value: bytes) -> None:
         """Keep `value` for as long as there is room."""
         self.add(key, value)
+
+    async def write(self) -> None:
+        """Do nothing: there is no other place."""
 
     def has(self, key: bytes) -> bool:
         """Return whether there is something under `key`."""

@@ -8,7 +8,7 @@ import struct
 import sys
 import zlib
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from oxenfs.errors import IntegrityError
 from oxenfs.frames.jobs import Video
@@ -30,6 +30,7 @@ class Plan:
         exact: one byte per file, 1 where that is its real size.
         dirty: how many sizes were learnt since they were kept last.
         saved: how often they were kept.
+        prefixes: what the keys of its files begin with, and (True) those of its rows.
     """
 
     video: Video
@@ -41,6 +42,7 @@ class Plan:
     exact: bytearray
     dirty: int = 0
     saved: int = 0
+    prefixes: dict[bool, bytes] = field(default_factory=dict)
 
     @property
     def count(self) -> int:

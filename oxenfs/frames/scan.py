@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from itertools import islice, pairwise
+from itertools import compress, islice, pairwise
+from operator import and_, attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 from av.container import Flags
@@ -17,18 +19,11 @@ from oxenfs.frames.decode import Decoder, decoded
 from oxenfs.frames.index import FrameIndex, Shape
 from oxenfs.frames.select import nearest
 from oxenfs.frames.source import Source, View, without_media
-from oxenfs.frames.times import (
-    JUMP_AHEAD,
-    JUMP_BACK,
-    MICRO,
-    Packet,
-    Stamps,
-    in_order,
-    repaired_times,
-)
+from oxenfs.frames.times import JUMP_AHEAD, JUMP_BACK, MICRO, Stamps, in_order, repair
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -38,6 +33,14 @@ _VP8_SHOWN = 0x10
 _JUMPING = ("mpegts", "mpeg")
 _LOOKED_AT = 32
 _NO_SHAPE = Shape(0, 0, "")
+
+
+_Packet = tuple[int | None, int | None, int | None, bool, bool, int, bool]
+"""PTS, DTS, duration, whether it is a keyframe, not to be shown; bytes, and whether damaged."""
+
+_facts: Callable[[Any], _Packet] = attrgetter(
+    "pts", "dts", "duration", "is_keyframe", "is_discard", "size", "is_corrupt"
+)
 
 
 class _Distrust(Exception):
@@ -134,8 +137,10 @@ def _from_packets(source: Source, tables_only: bool) -> tuple[FrameIndex, bool]:
         finally:
             source.check()
         index = _index(container, stream, found)
-        ascending = all((a.pts or 0) <= (b.pts or 0) for a, b in pairwise(found))
-        return index, ascending and not index.ordered
+        if index.ordered:
+            return index, False
+        pts = [packet[0] or 0 for packet in found]
+        return index, pts == sorted(pts)
 
 
 def _comes_as_coded(source: Source) -> bool:
@@ -155,47 +160,49 @@ def _comes_as_coded(source: Source) -> bool:
     return all(a < b for a, b in pairwise(times))
 
 
-def _read(container: InputContainer, stream: VideoStream, codec: str) -> list[Packet]:
+def _read(container: InputContainer, stream: VideoStream, codec: str) -> list[_Packet]:
     """Return what the packets say; raise `_Distrust` if that is not to be relied on."""
-    vp8 = codec == "vp8"
-    found: list[Packet] = []
-    # A long video has hundreds of thousands of them, and each call here is a fifth of a packet.
-    add, new = found.append, tuple.__new__
+    packets: Iterator[Packet[VideoStream]] = container.demux(stream)
+    if codec == "vp8":
+        packets = filter(_is_shown, packets)
     try:
-        for packet in container.demux(stream):
-            if not packet.size:
-                continue
-            if packet.is_corrupt:
-                raise _Distrust
-            if vp8 and not memoryview(packet)[0] & _VP8_SHOWN:
-                continue
-            facts = (packet.pts, packet.dts, packet.duration or 0)
-            add(new(Packet, (*facts, packet.is_keyframe, packet.is_discard)))
-            if len(found) > FRAMES_MAX:
-                raise BadVideo(f"more than {FRAMES_MAX:,} frames")
+        # A long video has hundreds of thousands of them, and a line of Python for each is a tenth.
+        found = list(map(_facts, islice(packets, FRAMES_MAX + 2)))
     except TROUBLE as exc:
         raise _Distrust from exc
+    # The last one is empty: there are no more.
+    found = [packet for packet in found if packet[5]]
+    if any(packet[6] for packet in found):
+        raise _Distrust
+    if len(found) > FRAMES_MAX:
+        raise BadVideo(f"more than {FRAMES_MAX:,} frames")
     return found
 
 
-def _index(container: InputContainer, stream: VideoStream, found: list[Packet]) -> FrameIndex:
+def _is_shown(packet: Packet[VideoStream]) -> bool:
+    return not packet.size or bool(memoryview(packet)[0] & _VP8_SHOWN)
+
+
+def _index(container: InputContainer, stream: VideoStream, found: list[_Packet]) -> FrameIndex:
     if not found:
-        raise _Distrust
-    if not found[0].key:
         raise _Distrust
     time_base = _time_base(stream)
     far = container.format.name in _JUMPING
     ordered = False
-    if all(packet.pts is None for packet in found):
+    key = [packet[3] for packet in found]
+    discarded = [packet[4] for packet in found]
+    if not key[0]:
+        raise _Distrust
+    missing = sum(packet[0] is None for packet in found)
+    if missing == len(found):
         # An elementary stream: frames follow each other at the rate that its headers tell.
         rate = _rate(stream)
-        count = sum(not packet.discard for packet in found)
         return FrameIndex(
             stream.index,
             len(container.streams),
             1 / rate,
             0,
-            array("q", range(count)),
+            array("q", range(len(discarded) - sum(discarded))),
             array("I", [0]),
             array("q"),
             Fraction(1),
@@ -204,35 +211,31 @@ def _index(container: InputContainer, stream: VideoStream, found: list[Packet]) 
             True,
             _NO_SHAPE,
         )
-    if any(packet.pts is None for packet in found):
+    if missing:
         raise _Distrust
+    pts = [packet[0] or 0 for packet in found]
+    times = [packet[1] for packet in found]
     if far:
-        repaired = repaired_times(found, time_base)
-        ordered = repaired is not found
-        found = repaired
-    times = [packet.dts for packet in found if packet.dts is not None]
-    if any(later < earlier for earlier, later in pairwise(times)):
+        ordered = repair(pts, times, [packet[2] or 0 for packet in found], time_base)
+    known = [time for time in times if time is not None]
+    if known != sorted(known) or min(pts) < pts[0]:
         raise _Distrust
-    pts = [packet.pts or 0 for packet in found]
-    if min(pts) < pts[0]:
+    shown = [not each for each in discarded]
+    ticks = sorted(compress(pts, shown))
+    if not ticks or len(set(ticks)) < len(ticks):
         raise _Distrust
-    shown = [packet for packet in found if not packet.discard]
-    if not shown:
-        raise _Distrust
-    order = sorted(range(len(shown)), key=lambda at: shown[at].pts or 0)
-    times_shown = array("q", (shown[at].pts or 0 for at in order))
-    if any(a == b for a, b in pairwise(times_shown)):
-        raise _Distrust
-    last = shown[order[-1]].duration
+    last = next(at for at in reversed(range(len(pts))) if shown[at] and pts[at] == ticks[-1])
+    keys = sorted(compress(pts, map(and_, key, shown)))
+    times_shown = array("q", ticks)
     return FrameIndex(
         stream.index,
         len(container.streams),
         time_base,
         _start(container, time_base),
         times_shown,
-        array("I", (number for number, at in enumerate(order) if shown[at].key)),
-        array("q", () if ordered else sorted(packet.pts or 0 for packet in found if packet.key)),
-        _last_duration(last, times_shown, stream, time_base),
+        array("I", (bisect.bisect_left(ticks, stamp) for stamp in keys)),
+        array("q", () if ordered else sorted(compress(pts, key))),
+        _last_duration(found[last][2] or 0, times_shown, stream, time_base),
         ordered,
         far,
         True,

@@ -56,15 +56,10 @@ def _at_rate(index: FrameIndex, spec: Spec, rate: Fraction) -> array[int]:
     per_tick = index.time_base * rate
     num, den = per_tick.numerator, per_tick.denominator
     start, pts = index.start, index.pts
-    # `nearest`, spelt out: a call per frame would double the time of a long video.
-    slots = [
-        (2 * t * num + den) // (2 * den) if t >= 0 else -((-2 * t * num + den) // (2 * den))
-        for t in (p - start for p in pts)
-    ]
     after = (pts[-1] - start + index.last_duration) * per_tick
     end = nearest(after.numerator, after.denominator)
-    begin = slots[0]
-    if slots[0] >= end:
+    begin = nearest((pts[0] - start) * num, den)
+    if begin >= end:
         return array("I")
     if spec.start is not None:
         begin = max(begin, _slot(spec.start, rate))
@@ -72,17 +67,15 @@ def _at_rate(index: FrameIndex, spec: Spec, rate: Fraction) -> array[int]:
         end = min(end, _slot(spec.end, rate))
     if end - min(begin, 0) > FILES_MAX:
         raise TooMany(f"{end - begin:,} frames are more than a folder may have ({FILES_MAX:,})")
+    # A frame is shown from its own slot, nearest(t * num / den), on: in slot k the last one whose t
+    # is not beyond the one that is rounded up to k + 1. Halves go up, those below zero down.
+    times = pts.tolist()
     picks = array("I")
-    # Slots do not go down, so each frame is shown from its slot to the next one's.
-    at = max(bisect.bisect_right(slots, begin) - 1, 0)
-    slot = begin
-    while slot < end:
-        following = slots[at + 1] if at + 1 < len(slots) else end
-        upto = min(following, end)
-        if upto > slot:
-            picks.extend([at] * (upto - slot))
-            slot = upto
-        at += 1
+    at = 0
+    for slot in range(begin, end):
+        half = (2 * slot + 1) * den
+        at = bisect.bisect_right(times, start + (half - (slot >= 0)) // (2 * num), at)
+        picks.append(max(at - 1, 0))
     if picks and index.streams > 1 and begin > 0 and spec.start is None and spec.end is None:
         # ffmpeg's constant-rate step begins where the only stream begins; another stream makes it
         # begin at zero, and its first picture fills what is before. The trim filter of a segment

@@ -42,6 +42,8 @@ _ROW_BYTES_ON_DISK = 1 << 20
 _WINDOW_BYTES = 2 << 20
 _SAVE_S = 2.0
 _SAVES_MAX = 64
+_WRITE_S = 0.1
+_WRITE_BYTES = 4 << 20
 
 
 @functools.cache
@@ -86,6 +88,8 @@ class Frames:
         self._errors: OrderedDict[tuple[str, str], VideoError] = OrderedDict()
         self._reading: OrderedDict[tuple[str, str, bool], Reading] = OrderedDict()
         self._nursery: trio.Nursery | None = None
+        self._kept_bytes = 0
+        self._writing = False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -101,7 +105,8 @@ class Frames:
                     nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True, relative_deadline=2.0):
-                await self._save(self._plans.values())
+                self._save(self._plans.values())
+                await self._kept.write()
 
     def prepare(self) -> None:
         """Get ready, as somebody is about to ask."""
@@ -137,7 +142,7 @@ class Frames:
         try:
             plan = await self._make_plan(video, spec)
             self._plans[key] = plan
-            await self._forget_plans()
+            self._forget_plans()
             return plan
         except Exception as exc:
             flight.failure = exc
@@ -159,7 +164,7 @@ class Frames:
 
             job = await self._plan_job(video, parse("all"), None)
             kept = job.index
-            await self._kept.put(self._key(video, "index"), kept)
+            self._keep(self._key(video, "index"), kept)
         return await trio.to_thread.run_sync(load_index, kept)
 
     async def picture(self, plan: Plan, number: int) -> bytes:
@@ -202,8 +207,8 @@ class Frames:
                 self._recent.add(key, data)
                 plan.learn(frame, len(data))
             on_disk = not rows or (scattered and len(data) <= _ROW_BYTES_ON_DISK)
-            if on_disk and self._nursery is not None:
-                self._nursery.start_soon(self._kept.put, key, data)
+            if on_disk:
+                self._keep(key, data)
         flight = self._flights.pop(key, None)
         if flight is not None:
             if flight.job is not None:
@@ -261,6 +266,9 @@ class Frames:
 
     async def _read_ahead(self, plan: Plan, number: int, run: int, *, rows: bool) -> None:
         """Let more be made when less than half of a run is still ahead of the reader."""
+        middle = plan.picks[min(number + run // 2, plan.count - 1)]
+        if middle != MISSING and self._is_coming(plan, middle, rows=rows):
+            return
         frames = self._missing(plan, number + 1, run, rows=rows)
         if 2 * len(frames) < run:
             return
@@ -271,15 +279,18 @@ class Frames:
 
     def _missing(self, plan: Plan, start: int, run: int, *, rows: bool) -> list[int]:
         """Return the frames of the next files that are neither here nor on their way."""
-        memory = self._rows if rows else self._recent
-        found: list[int] = []
-        for frame in dict.fromkeys(plan.picks[start : start + run]):
-            key = self._frame_key(plan, frame, rows)
-            if frame == MISSING or key in memory or key in self._flights:
-                continue
-            if (rows and plan.row_bytes > _ROW_BYTES_ON_DISK) or not self._kept.has(key):
-                found.append(frame)
-        return found
+        return [
+            frame
+            for frame in dict.fromkeys(plan.picks[start : start + run])
+            if frame != MISSING and not self._is_coming(plan, frame, rows=rows)
+        ]
+
+    def _is_coming(self, plan: Plan, frame: int, *, rows: bool) -> bool:
+        """Return whether a frame is here or on its way."""
+        key = self._frame_key(plan, frame, rows)
+        if key in (self._rows if rows else self._recent) or key in self._flights:
+            return True
+        return not (rows and plan.row_bytes > _ROW_BYTES_ON_DISK) and self._kept.has(key)
 
     def _reading_of(self, plan: Plan, rows: bool) -> Reading:
         key = (plan.video.key, plan.spec.text, rows)
@@ -306,8 +317,8 @@ class Frames:
         index = await self._kept.get(index_key)
         job = await self._plan_job(video, spec, index)
         if job.index:
-            await self._kept.put(index_key, job.index)
-        await self._kept.put(key, plans.dump(job.facts, job.picks))
+            self._keep(index_key, job.index)
+        self._keep(key, plans.dump(job.facts, job.picks))
         return await self._with_sizes(plans.make(video, spec, job.facts, job.picks))
 
     async def _plan_job(self, video: Video, spec: Spec, index: bytes | None) -> PlanJob:
@@ -341,32 +352,51 @@ class Frames:
         plan.dirty = 0
         return plan
 
+    def _keep(self, key: bytes, value: bytes) -> None:
+        """Keep something, soon: nobody waits for the disk, and a hundred are one transaction."""
+        self._kept.put(key, value)
+        self._kept_bytes += len(value)
+        if not self._writing and self._nursery is not None:
+            self._writing = True
+            self._nursery.start_soon(self._write_soon)
+
+    async def _write_soon(self) -> None:
+        while self._kept_bytes:
+            if self._kept_bytes < _WRITE_BYTES:
+                await trio.sleep(_WRITE_S)
+            self._kept_bytes = 0
+            await self._kept.write()
+        self._writing = False
+
     async def _save_now_and_then(self) -> None:
         while True:
             await trio.sleep(_SAVE_S)
             # What is kept is never changed, so each time is one more: seldom, when much is new.
-            await self._save([p for p in self._plans.values() if 2 * p.dirty >= sum(p.exact)])
+            self._save([p for p in self._plans.values() if 2 * p.dirty >= sum(p.exact)])
 
-    async def _save(self, some: Iterable[Plan]) -> None:
+    def _save(self, some: Iterable[Plan]) -> None:
         for plan in [plan for plan in some if plan.dirty and plan.saved < _SAVES_MAX]:
             key = self._sizes_key(plan)
             plan.dirty = 0
             plan.saved += 1
-            await self._kept.put(key, plans.dump_sizes(plan))
+            self._keep(key, plans.dump_sizes(plan))
 
-    async def _forget_plans(self) -> None:
+    def _forget_plans(self) -> None:
         while len(self._plans) > _PLANS:
             _, plan = self._plans.popitem(last=False)
-            await self._save([plan])
+            self._save([plan])
 
     def _sizes_key(self, plan: Plan) -> bytes:
         return self._key(plan.video, "sizes", plan.spec.text, str(plan.saved))
 
     def _frame_key(self, plan: Plan, frame: int, rows: bool) -> bytes:
-        pictures = plan.spec.pictures
-        text = pictures.as_rows().text if rows else pictures.text
-        held = "held" if rows or plan.spec.holds else "own"
-        return self._key(plan.video, text, held, str(frame))
+        prefix = plan.prefixes.get(rows)
+        if prefix is None:
+            pictures = plan.spec.pictures
+            text = pictures.as_rows().text if rows else pictures.text
+            held = "held" if rows or plan.spec.holds else "own"
+            prefix = plan.prefixes[rows] = self._key(plan.video, text, held, "")
+        return b"%b%d" % (prefix, frame)
 
     def _key(self, video: Video, *parts: str) -> bytes:
         return "\0".join(("frames", version(), self._scope, video.key, *parts)).encode()

@@ -12,6 +12,9 @@ Fetch = Callable[[int, int], bytes]
 
 BLOCK_BYTES = 256 * 1024
 _BLOCKS = 12
+_SMALL_BYTES = 1 << 20
+"""A video up to this size is one block: the store has a blob of such a size as a whole."""
+
 _BOXES_MAX = 1000
 _BOX_BYTES_MAX = 1 << 62
 _FRAGMENTS = frozenset([b"moof", b"sidx", b"styp"])
@@ -36,6 +39,7 @@ class Source:
         self.size = size
         self.failure: str | None = None
         self._at = 0
+        self._block_bytes = BLOCK_BYTES if size > _SMALL_BYTES else _SMALL_BYTES
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
     def read(self, size: int = -1) -> bytes:
@@ -49,10 +53,11 @@ class Source:
         end = min(offset + size, self.size)
         if offset >= end:
             return b""
-        first, last = offset // BLOCK_BYTES, (end - 1) // BLOCK_BYTES
+        each = self._block_bytes
+        first, last = offset // each, (end - 1) // each
         parts = [self._block(number) for number in range(first, last + 1)]
         whole = parts[0] if len(parts) == 1 else b"".join(parts)
-        start = offset - first * BLOCK_BYTES
+        start = offset - first * each
         return whole[start : start + end - offset]
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -76,9 +81,9 @@ class Source:
         if block is not None:
             self._blocks.move_to_end(number)
             return block
-        offset = number * BLOCK_BYTES
+        offset = number * self._block_bytes
         try:
-            block = self._fetch(offset, min(BLOCK_BYTES, self.size - offset))
+            block = self._fetch(offset, min(self._block_bytes, self.size - offset))
         except SourceFailed as exc:
             self.failure = str(exc)
             raise OSError(str(exc)) from exc

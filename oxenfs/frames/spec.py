@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 from oxenfs.errors import NotFound
 
@@ -28,7 +29,7 @@ FORMATS = ("jpg", "png", "bmp")
 Q_DEFAULT, Q_MIN, Q_MAX = 2, 2, 31
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: `text` is kept
 class Pictures:
     """What becomes of a decoded frame, and how it is stored.
 
@@ -45,7 +46,7 @@ class Pictures:
     format: str
     q: int
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The one spelling of this choice: part of the key that pictures are kept by."""
         parts = []
@@ -65,7 +66,7 @@ class Pictures:
         return Pictures(self.crop, self.size, self.gray, "rgb", 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: `text` is kept
 class Spec:
     """A parsed SPEC; equal for all spellings of the same thing.
 
@@ -85,7 +86,7 @@ class Spec:
     end: Fraction | None
     pictures: Pictures
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The canonical spelling; `parse` gives the same spec for it."""
         if self.select == "fps":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from oxenfs.frames.select import nearest
 
@@ -16,20 +17,15 @@ JUMP_AHEAD, JUMP_BACK = 10 * MICRO, MICRO // 10
 """From where on a step of time is a jump, in microseconds."""
 
 
-class Packet(NamedTuple):
-    """What a packet says of its frame; times in ticks of the stream."""
+def repair(
+    pts: list[int],
+    times: list[int | None],
+    durations: Sequence[int],
+    time_base: Fraction,
+) -> bool:
+    """Continue the times where they jump, as the ffmpeg tool does; return whether any does.
 
-    pts: int | None
-    dts: int | None
-    duration: int
-    key: bool
-    discard: bool
-
-
-def repaired_times(found: list[Packet], time_base: Fraction) -> list[Packet]:
-    """Continue the times where they jump, as the ffmpeg tool does; `found` itself if none does.
-
-    In microseconds and by DTS, in the order of the file.
+    In microseconds and by DTS (`times`), in the order of the file. `pts` goes along.
     """
     per_tick = time_base * MICRO
     num, den = per_tick.numerator, per_tick.denominator
@@ -37,24 +33,20 @@ def repaired_times(found: list[Packet], time_base: Fraction) -> list[Packet]:
     last: int | None = None
     expected = 0
     jumped = False
-    repaired = []
-    for packet in found:
-        stamp = packet.dts if packet.dts is not None else packet.pts or 0
+    for at, time in enumerate(times):
+        stamp = time if time is not None else pts[at]
         dts = nearest(stamp * num, den) + shift
         if last is not None and (abs(dts - expected) > JUMP_AHEAD or dts < last - JUMP_BACK):
             shift += expected - dts
             dts = expected
             jumped = True
         last = dts
-        expected = dts + nearest(packet.duration * num, den)
+        expected = dts + nearest(durations[at] * num, den)
         ticks = nearest(shift * den, num)
-        repaired.append(
-            packet._replace(
-                pts=(packet.pts or 0) + ticks,
-                dts=None if packet.dts is None else packet.dts + ticks,
-            )
-        )
-    return repaired if jumped else found
+        pts[at] += ticks
+        if time is not None:
+            times[at] = time + ticks
+    return jumped
 
 
 class Stamps:

@@ -13,7 +13,7 @@ from oxenfs.frames import index as indexes
 from oxenfs.frames.container import BadVideo
 from oxenfs.frames.decode import Decoder
 from oxenfs.frames.filters import Pipeline
-from oxenfs.frames.index import FrameIndex
+from oxenfs.frames.index import FrameIndex, Shape
 from oxenfs.frames.pictures import bound, encode, exact_size
 from oxenfs.frames.scan import scan
 from oxenfs.frames.select import TooMany, select
@@ -30,11 +30,30 @@ PASSING_BYTES = 32 << 20
 """How much memory pictures may hold that passed by and wait for being encoded."""
 
 _DECODERS_EACH = 3
-_PIPELINES_EACH = 8
+_PIPELINES = 32
 _WELCOMES_EACH = 4
 _PASSING_PRICE = 4
 """What making one passing frame costs, in frames decoded on the way to one that is asked for,
 twice: scaling and encoding it, and decoding it if nothing refers to it."""
+
+
+class Pipelines:
+    """Filter graphs, the last used ones: videos of the same shape share them."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._made: OrderedDict[tuple[Shape, Pictures], Pipeline] = OrderedDict()
+
+    def of(self, shape: Shape, pictures: Pictures) -> Pipeline:
+        """Return what makes such pictures; raise `BadVideo` if they cannot be made."""
+        key = (shape, pictures)
+        found = self._made.get(key)
+        if found is None:
+            found = self._made[key] = Pipeline(shape, pictures)
+            if len(self._made) > _PIPELINES:
+                self._made.popitem(last=False)
+        self._made.move_to_end(key)
+        return found
 
 
 class Video:
@@ -42,13 +61,12 @@ class Video:
 
     Attributes:
         source: its bytes.
-        pipelines: how its frames become pictures, by the text of what is wanted.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, pipelines: Pipelines | None = None) -> None:
         """Nothing is read yet."""
         self.source = source
-        self.pipelines: OrderedDict[str, Pipeline] = OrderedDict()
+        self._pipelines = pipelines or Pipelines()
         self._welcome: OrderedDict[tuple[str, str], set[int]] = OrderedDict()
         self._made: dict[tuple[str, str], set[int]] = {}
         self._spare: Decoder | None = None
@@ -91,13 +109,7 @@ class Video:
 
     def pipeline(self, pictures: Pictures) -> Pipeline:
         """Return the filters that make such pictures; raise `BadVideo` if they cannot be made."""
-        found = self.pipelines.get(pictures.text)
-        if found is None:
-            found = self.pipelines[pictures.text] = Pipeline(self.index().shape, pictures)
-            if len(self.pipelines) > _PIPELINES_EACH:
-                self.pipelines.popitem(last=False)
-        self.pipelines.move_to_end(pictures.text)
-        return found
+        return self._pipelines.of(self.index().shape, pictures)
 
 
 def plan(video: Video, spec: Spec, kept: bytes | None) -> tuple[dict[str, int], bytes, array[int]]:

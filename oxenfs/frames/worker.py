@@ -8,12 +8,14 @@ looks whether something more urgent has come.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import resource
 import select
 import signal
 import socket
 import sys
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
@@ -97,6 +99,7 @@ class Worker:
         self._channel = channel
         self._videos: OrderedDict[str, Any] = OrderedDict()
         self._decoders = videos.Decoders()
+        self._pipelines = videos.Pipelines()
         self._runs: list[Any] = []
         self._at = -1
 
@@ -154,7 +157,7 @@ class Worker:
             def fetch(offset: int, length: int) -> bytes:
                 return self._fetch(name, offset, length)
 
-            self._videos[name] = self._videos_module.Video(Source(fetch, size))
+            self._videos[name] = self._videos_module.Video(Source(fetch, size), self._pipelines)
             while len(self._videos) > _VIDEOS:
                 busy = {run.name for run in self._runs} | {name}
                 idle = [other for other in self._videos if other not in busy]
@@ -282,10 +285,16 @@ def _rank(run: Any) -> int:
     return 2 if run.next is None else 0 if run.awaited else 1
 
 
+_allowed = 0
+
+
 def _allow_cpu() -> None:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    soft = int(used.ru_utime + used.ru_stime) + CPU_S
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    """Let what comes next take `CPU_S`. Called for each frame; the kernel is told once a second."""
+    global _allowed
+    soft = int(time.process_time()) + CPU_S + 1
+    if soft != _allowed:
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+        _allowed = soft
 
 
 def _limit(parent: int) -> None:
@@ -308,6 +317,7 @@ def main() -> None:
     channel = Channel(connection)
     try:
         worker = Worker(channel)
+        gc.freeze()  # what was imported stays
         channel.send({"t": "ready"})
         worker.work()
     except (BrokenWire, ConnectionError):

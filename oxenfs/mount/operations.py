@@ -195,8 +195,8 @@ class Operations(pyfuse3.Operations):
     async def readdir(self, fh: int, start_id: int, token: Any) -> None:
         """Reply with entries and their attributes until the kernel's buffer is full.
 
-        Names are cut out 256 at a time and attributes set on one object: 0.2 microseconds per
-        entry, where a new object with all fields each would take 1.1.
+        Names are cut out 256 at a time and attributes set on one object, those that are not what
+        they were for the entry before: a time costs 0.16 microseconds, three of them half an entry.
         """
         _, listing, numbers, generation = self._directories.get(fh)
         reply = pyfuse3.readdir_reply
@@ -207,6 +207,8 @@ class Operations(pyfuse3.Operations):
         exact = listing.exact
         mixed = not (listing.all_files or listing.all_directories)
         self._set_kind(entry, directory=listing.all_directories)
+        last_size: int | None = None
+        last_mtime: int | None = None
         for start in range(start_id, listing.count, _ROWS_AT_ONCE):
             stop = min(start + _ROWS_AT_ONCE, listing.count)
             row = start
@@ -227,11 +229,13 @@ class Operations(pyfuse3.Operations):
                 row += 1
                 if mixed:
                     self._set_kind(entry, directory=kind == Kind.DIRECTORY)
-                entry.st_size = size
-                entry.st_blocks = (size + 511) >> 9
-                entry.st_mtime_ns = mtime
-                entry.st_ctime_ns = mtime
-                entry.st_atime_ns = mtime
+                if size != last_size:
+                    last_size = size
+                    entry.st_size = size
+                    entry.st_blocks = (size + 511) >> 9
+                if mtime != last_mtime:
+                    last_mtime = mtime
+                    entry.st_mtime_ns = entry.st_ctime_ns = entry.st_atime_ns = mtime
                 if states:
                     entry.attr_timeout = _FOREVER_S if states[row - start - 1] else 0.0
                 if not reply(token, name, entry, row):

@@ -23,6 +23,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Literal
 
 import xxhash
@@ -195,3 +196,34 @@ def columns_of(rows: Sequence[Row]) -> bytes:
             b"\0",
         )
     )
+
+
+def columns_alike(names: Sequence[bytes], kind: Kind, mtime_ns: int) -> bytes:
+    """Return the columns of entries of which nothing is known but their names, and no hash table.
+
+    A tenth of the price of `columns_of`. Names are found by whoever knows how they are made: `find`
+    finds none.
+    """
+    count = len(names)
+    # As empty as a table may be: it must have a free slot.
+    slots = 1 << count.bit_length()
+    flags = (kind != Kind.DIRECTORY or not count) * _ALL_FILES
+    flags |= (kind == Kind.DIRECTORY or not count) * _ALL_DIRECTORIES
+    block = b"\0".join(names) + b"\0" * bool(names)
+    offsets = array("I", accumulate(map(len, names), _with_nul, initial=0))
+    return b"".join(
+        (
+            _HEADER.pack(_MAGIC, count, slots, 1, flags, len(block)),
+            bytes(8 * count),
+            (array("q", [mtime_ns]) * count).tobytes(),
+            bytes(16 * count + 16 + 4 * count),
+            offsets.tobytes(),
+            bytes(4 * slots),
+            bytes([int(kind)]) * count,
+            block,
+        )
+    )
+
+
+def _with_nul(end: int, length: int) -> int:
+    return end + length + 1

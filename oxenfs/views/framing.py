@@ -7,6 +7,7 @@ up to the end, and nothing is ever cut off.
 
 from __future__ import annotations
 
+import bisect
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -20,8 +21,7 @@ from oxenfs.frames.select import MISSING
 from oxenfs.frames.service import Frames, pts_text
 from oxenfs.frames.spec import Spec
 from oxenfs.model import Kind
-from oxenfs.remote.rows import Row
-from oxenfs.store.columns import Listing, columns_of
+from oxenfs.store.columns import Listing, columns_alike, columns_of
 from oxenfs.views.base import FOREVER, Attributes, Directory, File, Node, Reader
 
 ERROR_XATTR = "user.oxenfs.error"
@@ -45,6 +45,15 @@ class FrameListing(Listing):
         self.plan = plan
         self.sizes = memoryview(plan.sizes).toreadonly()
         self.exact = memoryview(plan.exact).toreadonly()
+
+    def find(self, name: bytes) -> int:
+        """Return the row of the file called `name`, or -1: by its number, or by bisection."""
+        if self.count >= 10**_DIGITS:
+            row = bisect.bisect_left(range(self.count), name, key=self.name)
+        else:
+            digits = name.partition(b".")[0]
+            row = int(digits) - 1 if digits.isdigit() else -1
+        return row if 0 <= row < self.count and self.name(row) == name else -1
 
     def number(self, row: int) -> int:
         """Return which file is in `row`, counted from 0: names sort by text beyond 999999."""
@@ -242,11 +251,10 @@ class BytesReader:
 
 
 def _columns(count: int, ending: str, mtime_ns: int) -> bytes:
-    kind, nothing = int(Kind.IMAGE), bytes(16)
-    names = [b"%06d.%s" % (number, ending.encode()) for number in range(1, count + 1)]
+    names = [b"%06d.%b" % (number, ending.encode()) for number in range(1, count + 1)]
     if count >= 10**_DIGITS:
         names.sort()
-    return columns_of([Row(name, kind, nothing, 0, mtime_ns, nothing) for name in names])
+    return columns_alike(names, Kind.IMAGE, mtime_ns)
 
 
 _EMPTY = Listing(columns_of([]))

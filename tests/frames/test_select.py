@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import random
 from array import array
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -109,3 +112,15 @@ def test_a_frame_shorter_than_half_a_slot_shows_nothing() -> None:
 def test_too_many_files_are_refused() -> None:
     with pytest.raises(TooMany):
         select(index(0, 10**9), parse(f"fps={FILES_MAX // 100}"))
+
+
+def test_each_slot_shows_the_last_frame_that_rounds_to_it_or_before() -> None:
+    seed = random.Random(4)
+    for _ in range(1000):
+        pts = sorted(seed.sample(range(-40, 400), seed.randrange(1, 30)))
+        ticks = Fraction(seed.choice([1, 2, 1001]), seed.choice([30, 1000, 30000]))
+        rate = seed.choice(["5", "0.5", "7.3"])
+        times = [stamp * ticks * Fraction(rate) for stamp in [*pts, pts[-1] + 1]]
+        *slots, end = [nearest(time.numerator, time.denominator) for time in times]
+        wanted = [bisect.bisect_right(slots, slot) - 1 for slot in range(slots[0], end)]
+        assert picks(f"fps={rate}", replace(index(*pts), time_base=ticks)) == wanted
