@@ -38,6 +38,8 @@ def build(plan: Plan, follow_s: float | None) -> Served:
 
         return serve_overlay(built, built.overlay, usage)
     operations = Operations(built.root, usage)
+    if built.supply.fetched is not None:
+        operations.give_ahead(built.supply.fetched)
     mover = Mover(built, operations)
     operations.run_beside(built.background)
     if follow_s is not None and not plan.offline:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
 from oxenfs.errors import NotADirectory, NotFound, OxenfsError, StaleRevision
@@ -227,6 +227,21 @@ class Inodes:
         if not isinstance(node, File):
             raise NotFound("the folder is not in the revision that is mounted now")
         return node
+
+    async def beside(self, inode: Inode, listing: Listing) -> Callable[[int], Inode] | None:
+        """Return what gives the numbers of the rows of `listing`, which has the file `inode`.
+
+        None if that is not the listing from which its folder's numbers were given out, as a view
+        may show other names than the commit has.
+        """
+        parent = self._parents[self._block(inode)]
+        directory = self._known(parent)
+        generation = self.generation
+        if not isinstance(directory, Directory) or directory.by_name:
+            return None
+        if await directory.listing() is not listing or generation != self.generation:
+            return None
+        return self.children(parent, listing).inode
 
     async def directory(self, inode: Inode) -> Directory:
         """Return the directory with that number; raise `NotADirectory` for another node."""

@@ -27,7 +27,9 @@ from oxenfs.mount.errno import errno_of
 from oxenfs.mount.handles import Handles
 from oxenfs.mount.inodes import Inode, Inodes
 from oxenfs.mount.numbers import Numbers
+from oxenfs.mount.pages import Pages
 from oxenfs.store.columns import Listing
+from oxenfs.store.remote_blobs import RemoteBlobs, SmallReader
 from oxenfs.views.base import Attributes, Buffer, Directory, File, Reader
 
 if TYPE_CHECKING:
@@ -125,6 +127,7 @@ class Operations(pyfuse3.Operations):
         self.inodes = Inodes(root)
         self.usage = usage
         self.nursery: trio.Nursery | None = None
+        self._pages: Pages | None = None
         self._beside = [] if background is None else [background]
         self._files: Handles[OpenedFile] = Handles()
         self._directories: Handles[_OpenDirectory] = Handles()
@@ -149,6 +152,16 @@ class Operations(pyfuse3.Operations):
     def run_beside(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run `task` too, in the daemon's nursery. Before `attach`."""
         self._beside.append(task)
+
+    def give_ahead(self, blobs: RemoteBlobs) -> None:
+        """Give the kernel what `blobs` reads ahead. For trees whose files never change."""
+        self._pages = Pages()
+        blobs.tell_ahead(self._pages.give)
+
+    def detach(self) -> None:
+        """Let go of the kernel, of which the session is about to end. Blocks up to a second."""
+        if self._pages is not None:
+            self._pages.close()
 
     def close(self) -> None:
         """Close what programs left open."""
@@ -255,6 +268,8 @@ class Operations(pyfuse3.Operations):
         if not isinstance(node, File):
             raise IsADirectory(f"inode {inode} is a directory")
         reader = await node.open()
+        if self._pages is not None and isinstance(reader, SmallReader) and reader.listing:
+            reader.tags = await self.inodes.beside(inode, reader.listing)
         # Pages of a file stay for ever, unless its reader knows that they were wrong.
         keep_cache = getattr(reader, "keep_cache", True)
         return pyfuse3.FileInfo(

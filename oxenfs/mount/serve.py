@@ -140,7 +140,10 @@ class _Life:
                 nursery.start_soon(self._tell_ready, answered)
                 self._served.operations.attach(nursery)
                 prompt.install()
-                await pyfuse3.main(max_tasks=_TASKS_MAX)
+                try:
+                    await pyfuse3.main(max_tasks=_TASKS_MAX)
+                finally:
+                    self._served.operations.detach()
                 _log.info("the kernel has ended the session")
                 nursery.cancel_scope.cancel()
 

@@ -25,6 +25,9 @@ class Servable(Protocol):
     def attach(self, nursery: trio.Nursery) -> None:
         """Take the nursery for tasks of its own. Called once, before the first request."""
 
+    def detach(self) -> None:
+        """Use the session with the kernel no more: it is about to end. Called in the loop."""
+
     def close(self) -> None:
         """Let go of everything. Called when no request can come any more."""
 

@@ -32,6 +32,7 @@ class Flight:
         data: when they have come.
         error: why they do not come.
         asked: whether somebody waits, or waited, for them; otherwise they are read ahead.
+        tag: what whoever is told of what came ahead calls it; 0: nobody is told.
         waiting: how many wait now.
         deadline_s: no new try begins after it, on the clock of `time.monotonic`.
     """
@@ -40,6 +41,7 @@ class Flight:
     place: BlobPlace | None
     deadline_s: float
     asked: bool = False
+    tag: int = 0
     data: Data | None = None
     error: Exception | None = None
     started: bool = False

@@ -25,10 +25,11 @@ from oxenfs.remote.verify import chunk_digest, chunk_range
 from oxenfs.store.buffers import Buffers
 from oxenfs.store.cache import Cache, Object
 from oxenfs.store.cache_rows import CHUNKS, SMALL, Row
+from oxenfs.store.columns import Listing
 from oxenfs.store.counters import Counters
 from oxenfs.store.flights import WHOLE, Data, Flight, FlightKey
 from oxenfs.store.siblings import SMALL_BYTES_MAX, Sibling, Siblings
-from oxenfs.store.transfers import Transfers
+from oxenfs.store.transfers import Ahead, Told, Transfers
 from oxenfs.store.whole import Wholes
 from oxenfs.store.window import PART_BYTES_MAX, Window
 
@@ -39,6 +40,10 @@ _DISK_READS = 16
 _TURNS = 6
 _STEP_CHUNKS = 64
 _LATE_S = 0.05
+_TOLD_MAX = 100_000
+
+Tags = Callable[[int], int]
+"""Gives what somebody else calls the file in a row; never 0."""
 
 OFFLINE = "offline: these bytes are not in the cache (mount without --offline, or prefetch before)"
 
@@ -87,6 +92,8 @@ class RemoteBlobs:
         if source is not None:
             self.transfers = Transfers(source, self._breaker, self.counters, self._keep, timeout_s)
         self.wholes = Wholes(cache, self._forget)
+        # Tags of what came ahead and was told, until somebody opens it.
+        self._told: set[int] = set()
         self._checking: dict[tuple[ObjectHash, int], trio.Lock] = {}
 
     def open(
@@ -120,7 +127,11 @@ class RemoteBlobs:
         return Cache.small_key(self._host, blob)
 
     async def small(
-        self, blob: ObjectHash, size: int, sibling: Sibling | None = None
+        self,
+        blob: ObjectHash,
+        size: int,
+        sibling: Sibling | None = None,
+        tags: Tags | None = None,
     ) -> memoryview:
         """Return a small blob; it may lie in a buffer that the next read reuses.
 
@@ -128,13 +139,14 @@ class RemoteBlobs:
             blob: the hash.
             size: what the tree says it has.
             sibling: given with the first read of a file: others of its folder come with it.
+            tags: of the rows of the sibling's folder, for `tell_ahead`.
 
         Raises:
             IntegrityError: the remote does not have it, or has other bytes.
             RemoteUnavailable: it did not come in time.
         """
         started_s = time.monotonic()
-        ahead = [] if sibling is None else self._ahead_of(sibling)
+        ahead = [] if sibling is None else self._ahead_of(sibling, tags)
         for _ in range(_TURNS):
             found = self._small_now(blob, size)
             if found is not None and ahead:
@@ -168,36 +180,64 @@ class RemoteBlobs:
         await self._kept([(blob, size, WHOLE) for blob, size in blobs])
         return size
 
-    def _ahead_of(self, sibling: Sibling) -> list[tuple[ObjectHash, int]]:
+    def tell_ahead(self, told: Told) -> None:
+        """Call `told`, in a worker, with small blobs that came before anybody asked for them.
+
+        Those of which readers know tags (`SmallReader.tags`).
+        """
+        if self.transfers is not None:
+
+            def note(came: Sequence[tuple[int, Data]]) -> None:
+                if len(self._told) > _TOLD_MAX:
+                    self._told.clear()
+                # Before: it may be read as soon as it is told.
+                self._told.update(tag for tag, _ in came)
+                told(came)
+
+            self.transfers.on_ahead = note
+
+    def note_told(self, sibling: Sibling, tags: Tags) -> None:
+        """Note that a file was closed without a read: whoever was told of it may have had it."""
+        tag = tags(sibling.row)
+        if tag in self._told:
+            self._told.discard(tag)
+            ahead = self._ahead_of(sibling, tags)
+            if ahead:
+                self._transfers().small_ahead(ahead)
+
+    def _ahead_of(self, sibling: Sibling, tags: Tags | None) -> list[Ahead]:
         """Note the first read of a small file; return others of its folder that are to come."""
         transfers = self.transfers
         if transfers is None or self._breaker.is_open:
             return []
-        found: list[tuple[ObjectHash, int]] = []
+        found: list[Ahead] = []
         room = transfers.room_ahead()
         listing = sibling.listing
+        tag = _no_tag if tags is None else tags
 
         def ahead(rows: list[int]) -> int:
             nonlocal room
-            missing = self._missing([(listing.hash(row), listing.sizes[row]) for row in rows])
+            missing = self._missing(
+                [(listing.hash(row), listing.sizes[row], tag(row)) for row in rows]
+            )
             before = len(found)
-            for blob, size in missing:
-                if size <= room:
-                    room -= size
-                    found.append((blob, size))
+            for each in missing:
+                if each[1] <= room:
+                    room -= each[1]
+                    found.append(each)
             return len(found) - before
 
         self._siblings.read(sibling, ahead)
         return found
 
-    def _missing(self, blobs: list[tuple[ObjectHash, int]]) -> list[tuple[ObjectHash, int]]:
+    def _missing(self, blobs: list[Ahead]) -> list[Ahead]:
         """Return which small blobs are neither kept nor on their way."""
         assert self.transfers is not None
         transfers = self.transfers
-        wanted = [(blob, size) for blob, size in blobs if not transfers.has(blob, size)]
+        wanted = [each for each in blobs if not transfers.has(each[0], each[1])]
         if self.cache is None or not wanted:
             return wanted
-        keys = [self.small_key(blob) for blob, _ in wanted]
+        keys = [self.small_key(blob) for blob, _, _ in wanted]
         here = self.cache.has_many(SMALL, keys)
         return [each for each, key in zip(wanted, keys, strict=True) if key not in here]
 
@@ -499,9 +539,13 @@ class RemoteBlobs:
 
 
 class SmallReader:
-    """Reads a blob of up to 1 MiB."""
+    """Reads a blob of up to 1 MiB.
 
-    __slots__ = ("_blob", "_blobs", "_sibling", "_size", "keep_cache")
+    Attributes:
+        tags: see `RemoteBlobs.tell_ahead`; set by who opened it.
+    """
+
+    __slots__ = ("_blob", "_blobs", "_sibling", "_size", "keep_cache", "tags")
 
     def __init__(
         self,
@@ -514,8 +558,14 @@ class SmallReader:
         self._blobs = blobs
         self._blob = blob
         self._size = size
-        self._sibling = sibling
+        self._sibling = None if sibling is None else sibling()
+        self.tags: Tags | None = None
         self.keep_cache = True
+
+    @property
+    def listing(self) -> Listing | None:
+        """The folder of the file, as long as nothing was read."""
+        return None if self._sibling is None else self._sibling.listing
 
     async def read(self, offset: int, size: int) -> memoryview:
         """Return the bytes from `offset` on; see `oxenfs.views.base.Reader`."""
@@ -523,13 +573,16 @@ class SmallReader:
         if offset >= end:
             return memoryview(b"")
         sibling, self._sibling = self._sibling, None
-        first = None if sibling is None else sibling()
-        view = (await self._blobs.small(self._blob, self._size, first))[offset:end]
+        whole = await self._blobs.small(self._blob, self._size, sibling, self.tags)
+        view = whole[offset:end]
         self._blobs.counters.bytes_served += len(view)
         return view
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Note what was read without us."""
+        if self._sibling is not None and self.tags is not None:
+            self._blobs.note_told(self._sibling, self.tags)
+            self._sibling = None
 
 
 class LargeReader:
@@ -585,3 +638,7 @@ class LargeReader:
         if stop > first:
             self._blobs.range_ahead(self._blob, self._place, first, stop, part_bytes)
             self._ahead = stop
+
+
+def _no_tag(row: int) -> int:
+    return 0

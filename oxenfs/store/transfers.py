@@ -58,6 +58,12 @@ _PART_CHUNKS = 16
 Keep = Callable[[Sequence[tuple[FlightKey, Data]]], None]
 """Puts what came on disk; called in a worker, after readers have it."""
 
+Told = Callable[[Sequence[tuple[int, Data]]], None]
+"""Is told of small blobs that came and that nobody waited for, by tag; called in a worker."""
+
+Ahead = tuple[ObjectHash, int, int]
+"""A small blob to be read ahead: hash, size, tag (0: none)."""
+
 Job = Callable[[], object]
 
 
@@ -66,6 +72,7 @@ class Transfers:
 
     Attributes:
         recent: the last bytes that came; to be changed under `lock`.
+        on_ahead: is told of what came ahead; None: nobody is.
     """
 
     def __init__(
@@ -84,6 +91,7 @@ class Transfers:
         self._timeout_s = timeout_s
         self.lock = threading.Lock()
         self.recent = Recent(_RECENT_BYTES)
+        self.on_ahead: Told | None = None
         self._more = threading.Condition(self.lock)
         self._flights: dict[FlightKey, Flight] = {}
         self._small: deque[Flight] = deque()
@@ -112,7 +120,7 @@ class Transfers:
         self,
         blob: ObjectHash,
         size: int,
-        ahead: Sequence[tuple[ObjectHash, int]] = (),
+        ahead: Sequence[Ahead] = (),
         *,
         again: bool = False,
     ) -> Flight | Data:
@@ -138,7 +146,7 @@ class Transfers:
                     self._wake_one()
         return found
 
-    def small_ahead(self, blobs: Sequence[tuple[ObjectHash, int]]) -> None:
+    def small_ahead(self, blobs: Sequence[Ahead]) -> None:
         """Let small blobs come that nobody waits for yet."""
         with self.lock:
             self._queue_ahead(blobs)
@@ -273,11 +281,12 @@ class Transfers:
                     break
         self._wake()
 
-    def _queue_ahead(self, blobs: Sequence[tuple[ObjectHash, int]]) -> None:
-        for blob, size in blobs:
+    def _queue_ahead(self, blobs: Sequence[Ahead]) -> None:
+        for blob, size, tag in blobs:
             key = (blob, size, WHOLE)
             if self._known(key, ahead=True) is None:
                 flight = self._new(key, None, ahead=True)
+                flight.tag = tag
                 if not flight.is_over:
                     self._small_ahead.append(flight)
 
@@ -519,6 +528,7 @@ class Transfers:
                     else:
                         self._fail([flight], _wrong_size(blob, len(data), flight.size))
                 self._arrive(right)
+                self._tell_ahead(right)
                 arrived += [(flight.key, data) for flight, data in right]
         finally:
             self._kept(arrived)
@@ -540,6 +550,14 @@ class Transfers:
                         self._kept(full)
             finally:
                 self._kept(arrived)
+
+    def _tell_ahead(self, came: Sequence[tuple[Flight, Data]]) -> None:
+        if self.on_ahead is not None:
+            unasked = [
+                (flight.tag, data) for flight, data in came if flight.tag and not flight.asked
+            ]
+            if unasked:
+                self.on_ahead(unasked)
 
     def _kept(self, arrived: list[tuple[FlightKey, Data]]) -> None:
         if not arrived:

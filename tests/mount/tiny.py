@@ -61,6 +61,9 @@ def serve_tiny(child_log: str | None) -> Served:
         def init(self) -> None:
             self.on_ready()
 
+        def detach(self) -> None:
+            pass
+
         def attach(self, nursery: trio.Nursery) -> None:
             if child_log is not None:
                 # A child started while mounted: it must not hold the device.

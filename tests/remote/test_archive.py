@@ -19,6 +19,7 @@ from oxenfs.remote.archive import (
     Limits,
     Member,
     node_members,
+    read_groups,
     read_members,
     read_nodes,
     write_members,
@@ -75,6 +76,26 @@ def read(data: bytes, limits: Limits | None = None, step: int = 0) -> list[Membe
 @pytest.mark.parametrize("level", [0, 1, 9])
 def test_what_is_written_is_read(level: int, step: int) -> None:
     assert read(b"".join(write_members(MEMBERS, level)), step=step) == MEMBERS
+
+
+def test_what_came_before_damage_is_given_first() -> None:
+    raw = bytearray(
+        gzip.decompress(archive(Member("a", b"1"), Member("b", b"2"), Member("c", b"")))
+    )
+    raw[2048] ^= 1
+    groups = read_groups([gzip.compress(bytes(raw))], Limits())
+    assert next(groups) == [Member("a", b"1"), Member("b", b"2")]
+    with pytest.raises(IntegrityError, match="checksum"):
+        next(groups)
+
+
+def test_what_comes_together_is_given_together() -> None:
+    members = [Member(str(number), noise(1000, number)) for number in range(50)]
+    data = b"".join(write_members(members, level=0))
+    assert list(read_groups([data], Limits())) == [members]
+    some = list(read_groups([data[:20_000], data[20_000:]], Limits()))
+    assert len(some) == 2
+    assert [*some[0], *some[1]] == members
 
 
 def test_an_archive_may_come_byte_by_byte_with_nothing_between() -> None:

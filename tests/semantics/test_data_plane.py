@@ -18,6 +18,8 @@ import pytest
 from remote.http import serving
 from repositories import noise
 
+from .mounted import until
+
 pytestmark = pytest.mark.fuse
 
 MIB = 1 << 20
@@ -37,7 +39,9 @@ class Place:
         self.address = ""
 
     def start(self) -> serving.Server:
-        return self._server.enter_context(serving.ours(self.path / "served", self.port))
+        made = serving.ours(self.path / "served", self.port)
+        self.server = self._server.enter_context(made)
+        return self.server
 
     def stop(self) -> None:
         self._server.close()
@@ -196,6 +200,51 @@ def test_verify_full_reads_the_same(place: Place) -> None:
     # All of it came for that, and nothing of others.
     assert place.stats()["bytes_remote"] > len(LARGE["large.bin"])
     assert place.read("d/000.bin") == SMALL["d/000.bin"]
+
+
+def test_what_comes_ahead_is_in_the_page_cache_and_right(place: Place) -> None:
+    place.oxenfs("mount", "--cache-size", "200M", place.address, "mnt")
+    names = sorted(SMALL)
+    assert [each.name for each in sorted((place.mount / "d").iterdir())] == [n[2:] for n in names]
+    # Enough for all of the folder to come.
+    for name in names[::10]:
+        assert place.read(name) == SMALL[name]
+    until(lambda: place.info()["blobs"] == len(SMALL), "all of the folder came")
+    before = place.stats()
+    for name in names:
+        assert place.read(name) == SMALL[name]
+    after = place.stats()
+    assert after["bytes_served"] - before["bytes_served"] < 20 * 9000
+    assert after["requests"] == before["requests"]
+    # Others of the same size, some at the same place: each as it is in the commit that is shown.
+    changed = {name: noise(9000, name) for name in names[::2]}
+    for name, data in changed.items():
+        (place.path / "files" / name).write_bytes(data)
+    place.oxenfs("import", "files", place.address, "-m", "second")
+    with (place.mount / names[0]).open("rb") as held:
+        place.oxenfs("pull", "mnt")
+        for name in reversed(names):
+            assert place.read(name) == (SMALL | changed)[name]
+        assert held.read() == SMALL[names[0]]
+
+
+def test_bytes_that_the_server_has_no_more_are_stale(place: Place) -> None:
+    place.oxenfs("mount", "--timeout", "5s", place.address, "mnt")
+    assert place.read("d/003.bin") == SMALL["d/003.bin"]
+    # All names are known: this is about bytes.
+    list(place.mount.rglob("*"))
+    # The repository is removed, and there is another one of that name: the commit is lost.
+    namespace, name = place.address.split("/")[-2:]
+    place.server.ask("DELETE", f"/api/repos/{namespace}/{name}")
+    place.server.ask("POST", "/api/repos", {"namespace": namespace, "name": name})
+    (place.path / "others").mkdir()
+    (place.path / "others" / "file").write_bytes(b"something else")
+    place.oxenfs("import", "others", place.address, "-m", "anew")
+    for lost in ("large.bin", "d/100.bin", "other.bin"):
+        with pytest.raises(OSError, match=os.strerror(errno.ESTALE)):
+            place.read(lost)
+        assert b"pruned" in os.getxattr(place.mount / lost, "user.oxenfs.error")
+    assert place.read("d/003.bin") == SMALL["d/003.bin"]
 
 
 @pytest.mark.parametrize("size", ["20X", "-1", "", "1e9"])

@@ -102,7 +102,8 @@ def test_two_processes_use_one_folder(folder: Path) -> None:
     try:
         until = time.monotonic() + 3
         turns = 0
-        while time.monotonic() < until:
+        # However slow the machine is: the other one writes meanwhile.
+        while time.monotonic() < until or turns <= 20:
             group = [chunk(turns % 40, number) for number in range(8)]
             cache.put_many(group)
             for each in group:
@@ -110,7 +111,6 @@ def test_two_processes_use_one_folder(folder: Path) -> None:
             # Two that write at the same time may not go over it together.
             assert _charged(cache) <= LIMIT
             turns += 1
-        assert turns > 20
         assert user.process.poll() is None
         check_limit(folder)
     finally:

@@ -177,10 +177,16 @@ def warming(endless: Task) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 
 def children_of(pid: int) -> list[int]:
+    """Return those that warm: an import may run something else for a moment."""
     with contextlib.suppress(OSError):
         threads = Path(f"/proc/{pid}/task").iterdir()
-        return [int(n) for one in threads for n in (one / "children").read_text().split()]
+        found = [int(n) for one in threads for n in (one / "children").read_text().split()]
+        return [n for n in found if b"-m\0oxenfs.store.warm" in command_of(n)]
     return []
+
+
+def command_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def is_gone(pid: int) -> bool:
