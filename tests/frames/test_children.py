@@ -218,5 +218,6 @@ def test_damaged_copies_harm_nobody(videos: Path) -> None:
                     assert number_of(await frames.picture(good, number)) == number
 
     trio.run(main)
+    print(f"{copies} damaged copies: {counts['frames']} frames, {counts['errors']} refused")
     assert counts["frames"] > copies
     assert counts["errors"] > 0
