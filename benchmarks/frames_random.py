@@ -179,9 +179,9 @@ def fresh_figures(args: argparse.Namespace, work: Work, clip: Path, label: str) 
 
 @contextmanager
 def ffmpegfs(work: Work, source: Path) -> Iterator[Path]:
-    """Mount a folder of videos with ffmpegfs as sets of JPEG frames."""
+    """Mount a folder of videos with ffmpegfs as sets of BMP frames: of JPEG it cannot seek back."""
     folder, cache = work.new_folder("ffmpegfs"), work.new_folder("cache")
-    options = f"desttype=JPG,cachepath={cache},videowidth={SIDE},ro"
+    options = f"desttype=BMP,cachepath={cache},ro"
     call = ["ffmpegfs", "-f", str(source), str(folder), "-o", options]
     process = subprocess.Popen(
         call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -202,10 +202,11 @@ def ffmpegfs_figures(args: argparse.Namespace, work: Work, clip: Path, label: st
     shutil.copy2(clip, source / clip.name)
     count, frames = (5, 250) if args.quick else (20, 250)
     seeds = {name: itertools.count() for name in ("oxenfs", "ffmpegfs")}
+    late: list[int] = []
 
     def ours() -> float:
         with awake(work, address, [clip]) as mount:
-            return rate(mount.folder / ".frames" / "all" / clip.name, "oxenfs")
+            return rate(mount.folder / ".frames" / "all,bmp" / clip.name, "oxenfs")
 
     def theirs() -> float:
         with ffmpegfs(work, source) as folder:
@@ -214,16 +215,26 @@ def ffmpegfs_figures(args: argparse.Namespace, work: Work, clip: Path, label: st
     def rate(folder: Path, name: str) -> float:
         listed = sorted(names(folder))
         wanted = [listed[n] for n in random.Random(next(seeds[name])).sample(range(frames), count)]
-        started = time.perf_counter()
+        seconds, done = 0.0, 0
         for each in wanted:
-            data = (folder / each).read_bytes()
-            assert data[:2] == b"\xff\xd8", f"{name}: {each} is no JPEG"
-        return count / (time.perf_counter() - started)
+            started = time.perf_counter()
+            try:
+                data = (folder / each).read_bytes()
+            except TimeoutError:
+                # Some of its reads after the first seek back end so, after ten seconds.
+                assert name == "ffmpegfs"
+                late.append(0)
+                continue
+            assert data[:2] == b"BM", f"{name}: {each} is no BMP"
+            seconds += time.perf_counter() - started
+            done += 1
+        return done / seconds
 
     found = alternate({"oxenfs": ours, "ffmpegfs": theirs}, args.rounds)
     what = f"{count} random frames of a mount, {label}"
     goal = at_least(5)
-    return [compared(what, found["oxenfs"], "ffmpegfs", found["ffmpegfs"], "1/s", goal)]
+    note = f"left out: {len(late)} reads of ffmpegfs that timed out" if late else ""
+    return [compared(what, found["oxenfs"], "ffmpegfs", found["ffmpegfs"], "1/s", goal, note)]
 
 
 def measure(args: argparse.Namespace, work: Work) -> list[Figure]:

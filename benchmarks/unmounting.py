@@ -54,8 +54,9 @@ def mounted_below(folder: Path) -> list[Path]:
 
     From the kernel's table: asking the folder itself may hang, or lie about a dead mount.
     """
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    points = [Path(line.split()[4]) for line in lines]
+    # Bytes: the names of other people's mount points may be any.
+    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    points = [Path(os.fsdecode(line.split()[4])) for line in lines]
     return [point for point in reversed(points) if point.is_relative_to(folder)]
 
 

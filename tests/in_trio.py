@@ -13,13 +13,15 @@ P = ParamSpec("P")
 DEADLINE_S = 30.0
 
 
-def in_trio(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
+def in_trio(
+    test: Callable[P, Awaitable[None]], deadline_s: float = DEADLINE_S
+) -> Callable[P, None]:
     """Run the test in a loop of its own, and fail it if it hangs."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         async def main() -> None:
-            with trio.fail_after(DEADLINE_S):
+            with trio.fail_after(deadline_s):
                 await test(*args, **kwargs)
 
         trio.run(main)

@@ -30,7 +30,8 @@ class Child:
 
     Attributes:
         jobs: what it was given and has not ended.
-        at: the job it works on.
+        at: the job it works on, or did; -1 before the first.
+        video: the key of that job's video.
         heard: when it sent anything.
         since: when it began or finished anything last; asking for bytes does not count.
     """
@@ -48,6 +49,7 @@ class Child:
         self.jobs: dict[int, Job] = {}
         self.videos: dict[str, Video] = {}
         self.at = -1
+        self.video = ""
         self.since = self.heard = trio.current_time()
         self._readers: dict[str, Bytes] = {}
         self._lock = trio.Lock()
@@ -94,6 +96,13 @@ class Child:
                 await self._stream.aclose()
                 await trio.to_thread.run_sync(self.process.wait)
 
+    def is_stuck(self, patience_s: float) -> bool:
+        """Return whether it has begun nothing for so long though it has something to do."""
+        if not self.jobs or self.at < 0:
+            return False
+        since = max(self.since, min(job.given for job in self.jobs.values()))
+        return trio.current_time() - since > patience_s
+
     def kill(self) -> None:
         """End it; more than once is no error."""
         if self.process.returncode is None:
@@ -102,6 +111,7 @@ class Child:
     async def give(self, job: Job) -> None:
         """Hand a job to the child; if it is gone, `live` ends and the job moves on."""
         video = job.video
+        job.given = trio.current_time()
         head, body = job.message()
         try:
             if video.key not in self.videos:
@@ -131,6 +141,8 @@ class Child:
         self.since = self.heard
         if kind == "begun":
             self.at = int(head.get("id", -1))
+            if self.at in self.jobs:
+                self.video = self.jobs[self.at].video.key
             return
         job = self.jobs.get(head.get("id", -1))
         if job is None:

@@ -51,10 +51,14 @@ class Flight:
 
 
 class PlanJob(Job):
-    """Works out a plan, and the index where there is none yet."""
+    """Works out a plan, and the index where there is none yet.
 
-    def __init__(self, video: Video, spec: Spec, index: bytes | None) -> None:
+    If the file in row `first` will be asked for, its frame is decoded meanwhile.
+    """
+
+    def __init__(self, video: Video, spec: Spec, index: bytes | None, first: int = -1) -> None:
         super().__init__(video, urgent=True)
+        self._first = first
         self._spec = spec
         self._index = index
         self.done = trio.Event()
@@ -65,7 +69,8 @@ class PlanJob(Job):
 
     def message(self) -> tuple[Head, bytes]:
         """Return the request, with the index that is kept."""
-        return {"t": "plan", "spec": self._spec.text}, self._index or b""
+        head = {"t": "plan", "spec": self._spec.text, "first": self._first}
+        return head, self._index or b""
 
     def take(self, head: Head, body: bytes) -> None:
         """Take the answer apart, and believe nothing that does not fit."""

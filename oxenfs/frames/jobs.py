@@ -48,6 +48,7 @@ class Job:
         awaited: the frames that somebody waits for.
         place: the frame it is about, -1 for all.
         child: who has it; None between two.
+        given: when that one got it.
     """
 
     def __init__(self, video: Video, *, urgent: bool, place: int = -1) -> None:
@@ -58,6 +59,7 @@ class Job:
         self.awaited = {place} if urgent else set()
         self.place = place
         self.child: Child | None = None
+        self.given = 0.0
         self.attempts = 0
 
     def message(self) -> tuple[Head, bytes]:

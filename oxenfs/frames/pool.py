@@ -162,9 +162,9 @@ class Pool:
                 if child.jobs and now - child.heard > _SILENCE_S:
                     log.warning("a decoding process is silent for %g s; ending it", _SILENCE_S)
                     child.kill()
-                elif child.at in child.jobs and now - child.since > _PATIENCE_S:
+                elif child.is_stuck(_PATIENCE_S):
                     for job in [j for j in child.jobs.values() if j.urgent and j.id != child.at]:
-                        if job.id in child.jobs and child.at in child.jobs:
+                        if job.id in child.jobs and child.is_stuck(_PATIENCE_S):
                             with contextlib.suppress(OxenfsError):
                                 await self._move(job, child)
             idle = [c for c in self._children if not c.jobs and now - c.heard > _IDLE_S]
@@ -172,7 +172,7 @@ class Pool:
                 child.kill()
 
     async def _move(self, job: Job, stuck: Child) -> None:
-        if stuck.jobs[stuck.at].video.key == job.video.key:
+        if stuck.video == job.video.key:
             return  # it waits for its own video
         other = self._choose(job, but=stuck)
         if other.urgent and len(self._children) < CHILDREN_MAX:

@@ -42,6 +42,7 @@ _ROW_BYTES_ON_DISK = 1 << 20
 _WINDOW_BYTES = 2 << 20
 _SAVE_S = 2.0
 _SAVES_MAX = 64
+_EXPECTED = 64
 _WRITE_S = 0.1
 _WRITE_BYTES = 4 << 20
 
@@ -87,6 +88,7 @@ class Frames:
         self._planning: dict[tuple[str, str], Flight] = {}
         self._errors: OrderedDict[tuple[str, str], VideoError] = OrderedDict()
         self._reading: OrderedDict[tuple[str, str, bool], Reading] = OrderedDict()
+        self._expected: dict[tuple[str, str], int] = {}
         self._nursery: trio.Nursery | None = None
         self._kept_bytes = 0
         self._writing = False
@@ -155,6 +157,14 @@ class Frames:
         finally:
             del self._planning[key]
             flight.done.set()
+
+    def expect(self, video: Video, spec: Spec, number: int) -> None:
+        """Note that whoever asks for a plan next will open the file in row `number`."""
+        key = (video.key, spec.text)
+        if key not in self._plans and key not in self._planning:
+            self._expected[key] = number
+            if len(self._expected) > _EXPECTED:
+                del self._expected[next(iter(self._expected))]
 
     async def index(self, video: Video) -> FrameIndex:
         """Return the frame index of a video; errors as of `plan`."""
@@ -307,6 +317,7 @@ class Frames:
         return found
 
     async def _make_plan(self, video: Video, spec: Spec) -> Plan:
+        first = self._expected.pop((video.key, spec.text), -1)
         key = self._key(video, "plan", spec.text)
         kept = await self._kept.get(key)
         if kept is not None:
@@ -315,14 +326,16 @@ class Frames:
                 return await self._with_sizes(plans.make(video, spec, facts, picks))
         index_key = self._key(video, "index")
         index = await self._kept.get(index_key)
-        job = await self._plan_job(video, spec, index)
+        job = await self._plan_job(video, spec, index, first)
         if job.index:
             self._keep(index_key, job.index)
         self._keep(key, plans.dump(job.facts, job.picks))
         return await self._with_sizes(plans.make(video, spec, job.facts, job.picks))
 
-    async def _plan_job(self, video: Video, spec: Spec, index: bytes | None) -> PlanJob:
-        job = PlanJob(video, spec, index)
+    async def _plan_job(
+        self, video: Video, spec: Spec, index: bytes | None, first: int = -1
+    ) -> PlanJob:
+        job = PlanJob(video, spec, index, first)
         await self.pool.give(job)
         with trio.move_on_after(_PLAN_DEADLINE_S):
             await job.done.wait()

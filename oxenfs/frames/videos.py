@@ -16,7 +16,7 @@ from oxenfs.frames.filters import Pipeline
 from oxenfs.frames.index import FrameIndex, Shape
 from oxenfs.frames.pictures import bound, encode, exact_size
 from oxenfs.frames.scan import scan
-from oxenfs.frames.select import TooMany, select
+from oxenfs.frames.select import MISSING, TooMany, select
 from oxenfs.frames.source import Source
 from oxenfs.frames.spec import Pictures, Spec
 
@@ -30,6 +30,7 @@ PASSING_BYTES = 32 << 20
 """How much memory pictures may hold that passed by and wait for being encoded."""
 
 _DECODERS_EACH = 3
+_APPROACH = 600
 _PIPELINES = 32
 _WELCOMES_EACH = 4
 _PASSING_PRICE = 4
@@ -163,6 +164,15 @@ class Decoders:
         self._open[id(decoder)] = (name, decoder)
         self._shrink()
         return decoder
+
+    def approach(self, name: str, video: Video, frame: int) -> None:
+        """Let a decoder go to a frame that will be asked for; if that fails, it is told then."""
+        if frame == MISSING or self.cost(name, video, frame) > _APPROACH:
+            return
+        try:
+            self.at(name, video, frame).frame(frame)
+        except Exception:
+            self.forget(name)
 
     def adopt(self, name: str, video: Video) -> None:
         """Take the decoder that made the index of a video: it counts from now on."""

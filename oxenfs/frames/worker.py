@@ -190,6 +190,10 @@ class Worker:
             self._decoders.adopt(head["video"], video)
             body = picks.tobytes() + index
             self._channel.send({"t": "planned", "id": job, **facts, "index": len(index)}, body)
+            first = head.get("first", -1)
+            if 0 <= first < len(picks) and not self._runs:
+                # It will be asked for as soon as the plan has gone its way: be there by then.
+                self._decoders.approach(head["video"], video, picks[first])
 
     def _start(self, head: Head) -> None:
         from oxenfs.frames.spec import parse

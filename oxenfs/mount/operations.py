@@ -177,6 +177,7 @@ class Operations(pyfuse3.Operations):
             generation = self.inodes.generation
             directory = await self.inodes.directory(parent_inode)
             if not directory.by_name:
+                directory.expect(name)
                 directory, listing, numbers = await self.inodes.look(parent_inode)
                 row = listing.find(name)
                 if row >= 0:

@@ -116,6 +116,9 @@ class Directory(Node):
         """Whether children are looked up by `unlisted`, and the listing is only for show."""
         return False
 
+    def expect(self, name: bytes) -> None:  # a hint; few take it
+        """Note that a child called `name` is about to be looked up."""
+
     @abc.abstractmethod
     async def listing(self) -> Listing:
         """Return the children, sorted by name, as immutable columns; the snapshot never changes."""

@@ -28,6 +28,7 @@ ERROR_XATTR = "user.oxenfs.error"
 _LISTING_BYTES = 32 << 20
 _LARGE = 2000
 _DIGITS = 6
+_DIGITS_MAX = 9
 
 
 class FrameListing(Listing):
@@ -155,6 +156,12 @@ class VideoFolder(Directory):
             found[ERROR_XATTR] = str(exc).encode()
         return found
 
+    def expect(self, name: bytes) -> None:
+        """Note which file is looked up: if the video is not known, its frame is decoded at once."""
+        digits = name.partition(b".")[0]
+        if self.spec.select != "words" and digits.isdigit() and len(digits) <= _DIGITS_MAX:
+            self.framing.frames.expect(self.video, self.spec, int(digits) - 1)
+
     async def listing(self) -> Listing:
         """Return the files; none where there is nothing to show (`user.oxenfs.error` says why)."""
         try:
@@ -227,9 +234,10 @@ class FrameFile(File):
 
     async def open(self) -> Reader:
         """Decode and encode it, or find it; raises `DecodeError` or `VideoError` if that fails."""
-        listing = await self._folder.planned()
-        number = listing.number(self._row)
-        return BytesReader(await self._folder.framing.frames.picture(listing.plan, number))
+        folder, number = self._folder, self._listing.number(self._row)
+        folder.framing.frames.expect(folder.video, folder.spec, number)
+        listing = await folder.planned()
+        return BytesReader(await folder.framing.frames.picture(listing.plan, number))
 
 
 class BytesReader:

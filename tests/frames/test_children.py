@@ -16,6 +16,7 @@ from in_trio import in_trio
 from PIL import Image
 
 from oxenfs.errors import DecodeError, OxenfsError, RemoteUnavailable, VideoError
+from oxenfs.frames.pool import Pool
 from oxenfs.frames.service import Frames
 from oxenfs.frames.spec import parse
 from oxenfs.frames.worker import ADDRESS_BYTES
@@ -135,6 +136,46 @@ async def test_a_video_that_does_not_answer_delays_no_other() -> None:
 
 
 @in_trio
+async def test_a_file_that_is_expected_is_right_and_so_are_others() -> None:
+    frames = Frames("test")
+    async with frames.running():
+        for number in (70, 5_000_000, 3, -1):
+            one = video(f"expected {number}", CLIP)
+            frames.expect(one, PNG, number)
+            plan = await frames.plan(one, PNG)
+            for at in (min(abs(number), 99), 50):
+                assert number_of(await frames.picture(plan, at)) == at
+
+
+@in_trio
+async def test_a_frame_that_is_expected_and_does_not_come_delays_no_other() -> None:
+    large = clip(range(0, 400, 4), codec="mjpeg", container="mov", height=4096)
+    assert len(large) > 5 << 18
+    reads = []
+
+    async def count(number: int) -> None:
+        reads.append(number)
+        await trio.lowlevel.checkpoint()
+
+    async def never(number: int) -> None:
+        if number > len(reads):
+            stopped.set()
+            await trio.sleep_forever()
+
+    stopped = trio.Event()
+    frames = Frames("test", pool=Pool(children=1))
+    async with frames.running():
+        await frames.plan(video("counted", large, count), PNG)
+        slow = video("slow", large, never)
+        frames.expect(slow, PNG, 90)
+        await frames.plan(slow, PNG)
+        await stopped.wait()
+        with trio.fail_after(20):
+            plan = await frames.plan(video("good", CLIP), PNG)
+            assert number_of(await frames.picture(plan, 42)) == 42
+
+
+@in_trio
 async def test_an_error_of_the_remote_is_told_as_it_was_and_not_remembered() -> None:
     frames = Frames("test")
     fails = True
@@ -218,5 +259,6 @@ def test_damaged_copies_harm_nobody(videos: Path) -> None:
                     assert number_of(await frames.picture(good, number)) == number
 
     trio.run(main)
+    print(f"{copies} damaged copies: {counts['frames']} frames, {counts['errors']} refused")
     assert counts["frames"] > copies
     assert counts["errors"] > 0
