@@ -19,7 +19,7 @@ from __future__ import annotations
 import bisect
 from array import array
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from oxenfs.errors import NotADirectory, NotFound, OxenfsError, StaleRevision
@@ -257,9 +257,13 @@ class Inodes:
         _, names = await self._as_made(inode)
         return b"/".join(names)
 
-    def is_unlisted(self, inode: Inode) -> bool:
-        """Return whether no listing shows the node."""
-        return inode in self._unlisted
+    def is_made(self, inode: Inode) -> bool:
+        """Return whether no listing shows the node, or a folder that it is in."""
+        while inode != ROOT:
+            if inode in self._unlisted:
+                return True
+            inode = self._parents[self._block(inode)]
+        return False
 
     async def is_current(self, inode: Inode) -> bool:
         """Return whether the tree that is mounted now has the node."""
@@ -310,6 +314,24 @@ class Inodes:
             self._unlisted[inode] = (parent, name, node)
             if node is not None:
                 self._unlisted_inode[parent, node.key] = inode
+
+    def renumber(self, parent: Inode, listing: Listing, rows: Sequence[int]) -> None:
+        """Give rows (ascending) of `listing`, that of `parent` now, new numbers.
+
+        The ones before are whoever's knows them.
+        """
+        before = self.children(parent, listing)
+        building = Numbering()
+        at = 0
+        for offset, row in enumerate(rows):
+            for first, count in before.runs(at, row):
+                building.add(first, count)
+            building.add(self._next + offset)
+            at = row + 1
+        for first, count in before.runs(at, listing.count):
+            building.add(first, count)
+        self._rows[self._add_block(parent, len(rows))] = array("I", rows)
+        self._merged[parent] = building.numbers()
 
     def _merge(self, change: DirectoryChange) -> Numbers:
         """Return the numbers of the new listing; those not taken over are a block of their own."""
