@@ -37,7 +37,8 @@ def command(words: tuple[str, ...], directory: Path | None, yes: bool) -> None:
 
     _confirm(yes, str(mount.dir), mount.repo)
     done = ask(mount, "restore", timeout_s=None, paths=[""])
-    print_text(f"{done['restored']} changes dropped")
+    count = done["restored"]
+    print_text(f"{count} {'change' if count == 1 else 'changes'} dropped")
 
 
 def _confirm(yes: bool, directory: str, repo: str) -> None:

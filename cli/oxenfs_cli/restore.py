@@ -28,4 +28,5 @@ def command(words: tuple[str, ...], directory: Path | None) -> None:
         raise UsageError("name the paths to restore (everything: oxenfs discard)")
     paths = [text_of(path) for path in found.paths]
     done = ask(found.mount, "restore", timeout_s=None, paths=paths)
-    print_text(f"{done['restored']} changes dropped")
+    count = done["restored"]
+    print_text(f"{count} {'change' if count == 1 else 'changes'} dropped")

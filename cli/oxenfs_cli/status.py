@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,10 +65,14 @@ def _print(changes: list[Shown], ignored: list[Shown], facts: dict[str, Any]) ->
         lines.append(f"{op} {text}")
     if lines:
         print_text("\n".join(lines))
+    for item in ignored:
+        if colours:
+            print_text(f"left out: {printable(item.path)}")
+        else:
+            # Programs read the other lines.
+            print(f"oxenfs: left out: {printable(item.path)}", file=sys.stderr)
     if not colours:
         return
-    for item in ignored:
-        print_text(f"left out: {printable(item.path)}")
     where = facts["branch"] or f"commit {facts['commit'][:10]}"
     counted = [(sum(item.op == op for item in changes), word) for op, word in _WORDS]
     summary = ", ".join(f"{count} {word}" for count, word in counted if count)

@@ -31,12 +31,14 @@ class Video:
         size: in bytes.
         open: opens it for reading.
         label: for messages.
+        unfinished: why there is nothing to see of it yet; None: it is complete.
     """
 
     key: str
     size: int
     open: Callable[[], Awaitable[Bytes]] = field(compare=False)
     label: str = field(compare=False, default="")
+    unfinished: str | None = None
 
 
 class Job:

@@ -126,6 +126,8 @@ class Frames:
             DecodeError: it could not be found out this time.
             OxenfsError: what the video's own bytes raised.
         """
+        if video.unfinished is not None:
+            raise VideoError(video.unfinished)
         key = (video.key, spec.text)
         while True:
             found = self._plans.get(key)
@@ -168,6 +170,8 @@ class Frames:
 
     async def index(self, video: Video) -> FrameIndex:
         """Return the frame index of a video; errors as of `plan`."""
+        if video.unfinished is not None:
+            raise VideoError(video.unfinished)
         kept = await self._kept.get(self._key(video, "index"))
         if kept is None:
             from oxenfs.frames.spec import parse

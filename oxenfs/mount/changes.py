@@ -103,6 +103,10 @@ class Changes:
         self, parent: Inode, new: Directory, inode: Inode, name: bytes, old: Node
     ) -> None:
         found: Node | None = None
+        if isinstance(old, Directory) and old.passes:
+            # The kernel looks it up each time.
+            self.hidden[inode] = None
+            return
         if new.by_name or (await new.listing()).find(name) < 0:
             try:
                 found = await new.unlisted(name)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import trio
 
 from oxenfs.errors import Conflict, OxenfsError, UsageError
-from oxenfs.model import Author, Published, hash_text
+from oxenfs.model import Author, ObjectHash, Published, hash_text
 from oxenfs.mount.control import Send
 from oxenfs.mount.pulling import Puller, conflict_of
 from oxenfs.overlay.changeset import ChangeSet, Left, read_ignored
@@ -90,9 +90,12 @@ class Committer(Puller):
                 changes, contents = await trio.to_thread.run_sync(survey)
                 progress.total = changes.total
                 head = await trio.to_thread.run_sync(head_of, remote, target)
+                await trio.to_thread.run_sync(self._refuse_changed, changes.set, head)
                 name = f"overlay-{secrets.token_hex(12)}"
                 base = self._upper.base
-                intent = Intent(target, head, base, message, author.name, author.email, name)
+                who, folders = (author.name, author.email), [*changes.set.folders.items()]
+                frozen = self._upper.frozen_below
+                intent = Intent(target, head, base, message, *who, name, frozen, folders)
                 self._upper.set_meta(PUBLISHING, intent.pack())
                 await trio.to_thread.run_sync(self._upper.sync)
                 try:
@@ -109,7 +112,7 @@ class Committer(Puller):
                     self._upper.keep_hashes(contents.hashes)
                 done = partial(forget_staged, remote, intent)
                 try:
-                    await self._arrive(published.commit, target, layer.path)
+                    await self._arrive(published.commit, target, intent.placed)
                 except OxenfsError as exc:
                     raise OxenfsError(
                         f"committed as {hash_text(published.commit)}, but the mount could not move "
@@ -130,15 +133,22 @@ class Committer(Puller):
         refuse_leftovers(changes.left, total, skip=skip)
         return _Survey(changes, total), contents
 
+    def _refuse_changed(self, changes: ChangeSet, head: ObjectHash | None) -> None:
+        """Raise `Conflict` if others changed the same paths since the overlay's base.
+
+        A server finds that too, but not by the base as it was: an oxen-server 0.65.2 forgets what a
+        folder had once another one was made anew in its place.
+        """
+        base = self._upper.base
+        if head is not None and head != base:
+            found = sorted(set(changes.conflicts(self._lower(head), hiding=False)))
+            if found:
+                raise conflict_of(base, head, found)
+
     def _refuse_conflicts(self, target: str) -> None:
         packed = self._upper.meta(CONFLICTS[1])
         if packed and target == self._upper.branch:
-            paths = tuple(packed.split(b"\0"))
-            named = ", ".join(path.decode("utf-8", "backslashreplace") for path in paths[:5])
-            raise Conflict(
-                f"changed here and by others: {named}; oxenfs pull --keep mine|theirs PATH decides",
-                paths,
-            )
+            raise conflict_of(self._upper.base, None, packed.split(b"\0"))
 
     async def _tell_progress(self, progress: Progress, send: Send) -> None:
         try:

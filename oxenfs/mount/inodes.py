@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from oxenfs.errors import NotADirectory, NotFound, OxenfsError, StaleRevision
@@ -234,7 +234,7 @@ class Inodes:
         None if that is not the listing from which its folder's numbers were given out, as a view
         may show other names than the commit has.
         """
-        parent = self._parents[self._block(inode)]
+        parent = self._blocks.parent(inode)
         directory = self._known(parent)
         generation = self.generation
         if not isinstance(directory, Directory) or directory.by_name:
@@ -257,9 +257,13 @@ class Inodes:
         _, names = await self._as_made(inode)
         return b"/".join(names)
 
-    def is_unlisted(self, inode: Inode) -> bool:
-        """Return whether no listing shows the node."""
-        return inode in self._unlisted
+    def is_made(self, inode: Inode) -> bool:
+        """Return whether no listing shows the node, or a folder that it is in."""
+        while inode != ROOT:
+            if inode in self._unlisted:
+                return True
+            inode = self._blocks.parent(inode)
+        return False
 
     async def is_current(self, inode: Inode) -> bool:
         """Return whether the tree that is mounted now has the node."""
@@ -301,6 +305,24 @@ class Inodes:
         for change in changes:
             self._merged[change.inode] = self._merge(change)
         self._unlisted.change(hidden)
+
+    def renumber(self, parent: Inode, listing: Listing, rows: Sequence[int]) -> None:
+        """Give rows (ascending) of `listing`, that of `parent` now, new numbers.
+
+        The ones before are whoever's knows them.
+        """
+        before = self.children(parent, listing)
+        building = Numbering()
+        at = 0
+        for offset, row in enumerate(rows):
+            for first, count in before.runs(at, row):
+                building.add(first, count)
+            building.add(self._blocks.next + offset)
+            at = row + 1
+        for first, count in before.runs(at, listing.count):
+            building.add(first, count)
+        self._blocks.add_rows(parent, array("I", rows), listing.count, self._world)
+        self._merged[parent] = building.numbers()
 
     def _merge(self, change: DirectoryChange) -> Numbers:
         """Return the numbers of the new listing; those not taken over are a block of their own."""

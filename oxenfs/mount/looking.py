@@ -9,7 +9,7 @@ import errno
 import functools
 import os
 import stat
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import pyfuse3
@@ -78,6 +78,10 @@ class LookingOperations(Operations):
         """Close what programs left open, and the overlay."""
         super().close()
         self._upper.close()
+
+    def linked(self, inodes: Iterable[Inode]) -> None:
+        """Note that lower files have a name again."""
+        self._unlinked.difference_update(inodes)
 
     # --- looking
 

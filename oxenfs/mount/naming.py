@@ -34,7 +34,9 @@ class NamingOperations(LookingOperations):
         covers = await self._free(parent, name)
         node = self.overlay.make_node(stat.S_IFREG | stat.S_IMODE(mode), parent, ctx.uid, ctx.gid)
         nid, file = self.overlay.create(parent, name, node, covers=covers)
-        fh = self._files.add(OpenedFile(self.nodes.inode(nid), file))
+        self.overlay.begin_writing(nid)
+        self.overlay.changed_name(name)
+        fh = self._files.add(OpenedFile(self.nodes.inode(nid), file, writing=True))
         return pyfuse3.FileInfo(fh=fh, keep_cache=True), self._reply_node(nid)
 
     @changing
@@ -73,6 +75,7 @@ class NamingOperations(LookingOperations):
             raise NotPermitted("folders have one name")
         covers = await self._free(parent, new_name)
         self._upper.link(nid, parent, new_name, covers=covers)
+        self.overlay.changed_name(new_name)
         return self._reply_node(nid)
 
     @changing
@@ -90,7 +93,9 @@ class NamingOperations(LookingOperations):
                 self._unlinked.add(inode)
         elif self._upper.node(self._existing(parent, name)).is_directory:
             raise IsADirectory(f"{name!r} is a folder")
-        self._upper.remove(parent, name, covers=listing is not None and listing.find(name) >= 0)
+        covers = listing is not None and listing.find(name) >= 0
+        self._upper.remove(parent, name, covers=covers)
+        self.overlay.changed_name(name, known=covers)
 
     @changing
     async def rmdir(self, parent_inode: Inode, name: bytes, ctx: object = None) -> None:
@@ -113,6 +118,7 @@ class NamingOperations(LookingOperations):
         below = await self.overlay.count_below(nid)
         covers = await self.overlay.covers(parent, name)
         self._upper.remove(parent, name, covers=covers, below=below)
+        self.overlay.changed_name(name, known=True)
 
     @changing
     async def rename(
@@ -133,6 +139,7 @@ class NamingOperations(LookingOperations):
         if flags & pyfuse3.RENAME_EXCHANGE:
             await self.nodes.child(new, name_new)
             self._upper.exchange(old, name_old, new, name_new)
+            self.overlay.changed_name(name_old, known=True)
             return
         listing = await self.overlay.below(new)
         row = -1 if listing is None else listing.find(name_new)
@@ -144,6 +151,10 @@ class NamingOperations(LookingOperations):
         if seen:
             below = await self._replaceable(new, name_new, moved, listing, row)
         self._upper.rename(old, name_old, new, name_new, covers=row >= 0, below=below)
+        node = self._upper.node(moved)
+        known = row >= 0 or node.is_directory or node.origin is not None
+        self.overlay.changed_name(name_old, known=known)
+        self.overlay.changed_name(name_new)
 
     async def _replaceable(
         self, parent: Nid, name: bytes, moved: Nid, listing: Listing | None, row: int
@@ -184,7 +195,9 @@ class NamingOperations(LookingOperations):
         covers = await self._free(parent, name)
         node = self.overlay.make_node(mode, parent, ctx.uid, ctx.gid)
         node = node._replace(rdev=rdev, target=target, size=len(target))
-        return self._upper.make(parent, name, node, covers=covers)
+        nid = self._upper.make(parent, name, node, covers=covers)
+        self.overlay.changed_name(name, known=stat.S_ISDIR(mode))
+        return nid
 
     async def _folder(self, inode: Inode, name: bytes) -> Nid:
         """Return the folder that `name` is to be made in."""

@@ -57,10 +57,11 @@ class Usage(NamedTuple):
 
 
 class OpenedFile(NamedTuple):
-    """What a file handle stands for."""
+    """What a file handle stands for; `writing` says whether it was opened for that."""
 
     inode: Inode
     reader: Reader
+    writing: bool = False
 
 
 class _OpenDirectory(NamedTuple):

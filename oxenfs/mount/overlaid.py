@@ -6,9 +6,12 @@ What the overlay has brought with it from an earlier mount, or made, has one by 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Container, Iterable
 
-from oxenfs.errors import NotFound, ReadOnly, RenumberedInode, StaleRevision
+import trio
+
+from oxenfs.errors import NotADirectory, NotFound, ReadOnly, RenumberedInode, StaleRevision
 from oxenfs.mount.blocks import ROOT
 from oxenfs.mount.inodes import Inode, Inodes
 from oxenfs.overlay.nodes import ROOT as ROOT_NODE
@@ -18,6 +21,7 @@ from oxenfs.views.overlay import Overlay
 
 # Far above what the lower tree gives out, and still exact in a float.
 _OWN: Inode = 1 << 52
+_NAMES_AT_ONCE = 1000
 
 
 class OverlayInodes:
@@ -61,15 +65,19 @@ class OverlayInodes:
         if found is None:
             origin = self._overlay.upper.node(folder).origin
             assert origin is not None
-            found = ROOT
-            for name in origin.split(b"/") if origin else ():
-                listing = await (await self._inodes.directory(found)).listing()
-                row = listing.find(name)
-                if row < 0:
-                    raise NotFound(f"{origin!r} is not in the commit any more")
-                found = self.row(found, listing, row)
-            self._lower[folder] = found
+            found = self._lower[folder] = await self._number(origin)
             self._nid_of.setdefault(found, folder)
+        return found
+
+    async def _number(self, path: bytes) -> Inode:
+        """Return the number of a directory of the lower tree."""
+        found = ROOT
+        for name in path.split(b"/") if path else ():
+            listing = await (await self._inodes.directory(found)).listing()
+            row = listing.find(name)
+            if row < 0:
+                raise NotFound(f"{path!r} is not in the commit any more")
+            found = self.row(found, listing, row)
         return found
 
     async def promoted(self, inode: Inode) -> Nid:
@@ -81,7 +89,7 @@ class OverlayInodes:
         nid = self.nid(inode)
         if nid is not None:
             return nid
-        if self._inodes.is_unlisted(inode):
+        if self._inodes.is_made(inode):
             raise ReadOnly("that is made by the mount, and cannot be changed")
         if not await self._inodes.is_current(inode):
             raise StaleRevision(f"inode {inode} is of a revision that is gone")
@@ -118,6 +126,69 @@ class OverlayInodes:
             raise NotFound(f"no {name!r}")
         return await self.promoted(self.row(await self.lower(parent), listing, row))
 
+    async def promote_all(self, folder: Nid) -> None:
+        """Promote all that shows through a folder."""
+        listing = await self._overlay.below(folder)
+        for name in () if listing is None else listing.names_between(0, listing.count):
+            if self._overlay.upper.entry(folder, name) is None:
+                await self.child(folder, name)
+
+    async def renumber(
+        self, revealed: Iterable[tuple[Nid, bytes]], left: Iterable[bytes]
+    ) -> list[Inode]:
+        """Let what is about to be seen again have numbers that mean nothing else.
+
+        Return the files that keep theirs.
+
+        Args:
+            revealed: names of the commit that the layer has covered so far: folder and name.
+            left: folders of the commit that show through another folder no more.
+        """
+        upper, held = self._overlay.upper, self._overlay.upper.held()
+        keeping: list[Inode] = []
+        wanted: dict[bytes, set[bytes]] = {}
+        for path in left:
+            parent, _, name = path.rpartition(b"/")
+            wanted.setdefault(parent, set()).add(name)
+        for folder, names in itertools.groupby(revealed, key=lambda pair: pair[0]):
+            listing = await self._overlay.below(folder)
+            if listing is None:
+                continue
+            lower = await self.lower(folder)
+            for count, (_, name) in enumerate(names):
+                if not count % _NAMES_AT_ONCE:
+                    await trio.lowlevel.checkpoint()
+                row = listing.find(name)
+                if row < 0:
+                    continue
+                inode = self.row(lower, listing, row)
+                entry, nid = upper.entry(folder, name), self._nid_of.get(inode)
+                own = entry is not None and nid == entry.nid
+                if listing.is_directory(row):
+                    # The kernel takes a folder that was removed for dead, for good.
+                    free = own
+                else:
+                    free = nid is None or (nid not in held and (own or upper.is_gone(nid)))
+                    keeping += [inode] if free else []
+                if not free:
+                    origin = upper.node(folder).origin
+                    assert origin is not None
+                    wanted.setdefault(origin, set()).add(name)
+        for path, found in wanted.items():
+            await self._renumber(path, found)
+        return keeping
+
+    async def _renumber(self, path: bytes, names: set[bytes]) -> None:
+        """Give names in a lower directory new numbers, as far as it has them."""
+        try:
+            listing = await (await self._overlay.lower_directory(path)).listing()
+            lower = await self._number(path)
+        except (NotFound, NotADirectory):
+            return
+        rows = sorted(row for row in map(listing.find, names) if row >= 0)
+        if rows:
+            self._inodes.renumber(lower, listing, rows)
+
     def lower_numbers(self) -> frozenset[Nid]:
         """Return the nodes that programs know by the number that the lower tree has for them."""
         return frozenset(self._inode_of.keys() - self._turned)
@@ -137,13 +208,16 @@ class OverlayInodes:
         """Go on with another lower tree; return numbers of whom the kernel may have wrong pages.
 
         Args:
-            dropped: nodes that are not in the layer any more.
+            dropped: nodes that are not in the layer any more; those who are held keep their number.
             kept: those whose number is the lower tree's, who still has it.
             turned: folders through which something else shows now.
         """
         self._turned.update(turned)
         changed = []
+        held = self._overlay.upper.held()
         for nid in dropped:
+            if nid in held:
+                continue
             inode = self.inode(nid)
             if self._inode_of.pop(nid, None) is not None and nid in kept:
                 changed.append(inode)

@@ -100,7 +100,7 @@ class Puller(Rebaser):
             known = self._upper.meta(CONFLICTS[1])
             if revision.commit.id != self._upper.base or known:
                 decided = _within(paths or [b""]) if keep else _nothing
-                how = {"keep_mine": decided} if keep == "mine" else {}
+                how: dict[str, Any] = {"keep_mine": decided} if keep == "mine" else {}
                 with await self._frozen(freeze=False) as snapshot:
                     found = await trio.to_thread.run_sync(
                         self._conflicts, snapshot, revision.commit.id
@@ -109,9 +109,7 @@ class Puller(Rebaser):
                 if left:
                     raise conflict_of(self._upper.base, revision.commit.id, left)
                 if keep == "theirs":
-                    theirs = [path for path in found if decided(path)]
-                    await self._refuse_renamed(theirs)
-                    how["given_up"] = _within(theirs)
+                    how = await self._theirs(found)
                 await self.move(revision, before.revision, **how)
                 await trio.to_thread.run_sync(self._upper.collect)
             return self._moved(before)
@@ -125,26 +123,27 @@ class Puller(Rebaser):
             "revision": after.revision,
         }
 
-    async def _refuse_renamed(self, paths: list[bytes]) -> None:
-        """Raise `Conflict` if `paths`, of which theirs is wanted, are in a folder that was renamed.
+    async def _theirs(self, paths: list[bytes]) -> dict[str, Any]:
+        """Return how to move if theirs is wanted of `paths`.
 
-        Where it was, what the commit has would be in two places then, and neither change could be
-        told from the other's. Where it is now, it hides theirs.
+        A folder that was renamed here and has some of them where it was, or where it is, becomes
+        the overlay's own: what others have there would be in two places otherwise, or hidden.
         """
-        given_up = _within(paths)
         with await self._frozen(freeze=False) as snapshot:
             items: list[Item] = await self._in_thread(self._status, snapshot)
+        wanted = _within(paths)
+        undone, detached = [], []
         for item in items:
-            if item.op != "R" or item.size is not None or given_up(item.path):
+            if item.op != "R" or item.old is None:
                 continue
-            ends = _within([item.old or b"", item.path])
-            if given_up(item.old or b"") or any(map(ends, paths)):
-                old, new = os.fsdecode(item.old or b""), os.fsdecode(item.path)
-                raise Conflict(
-                    f"{old} is renamed here to {new}, so theirs cannot come back in its place; "
-                    f"oxenfs pull --keep mine, or oxenfs restore {new} (which drops its changes)",
-                    (item.old or b"",),
-                )
+            old, ends = _within([item.old]), _within([item.old, item.path])
+            if wanted(item.path):
+                # A rename is undone at both its ends, unless something else is there by now.
+                if not any(i.op != "D" and old(i.path) for i in items):
+                    undone.append(item.old)
+            elif item.size is None and (wanted(item.old) or any(map(ends, paths))):
+                detached.append(item.old)
+        return {"given_up": _within(paths + undone), "detach": frozenset(detached)}
 
     def _conflicts(self, snapshot: Snapshot, commit: ObjectHash) -> list[bytes]:
         layer = Layer(snapshot, self._upper.files)
@@ -153,7 +152,7 @@ class Puller(Rebaser):
         ignored = read_ignored(layer, old, contents, IGNORE_FILE)
         known = self._upper.meta(CONFLICTS[1])
         found = set(known.split(b"\0")) if known else set()
-        found.update(ChangeSet(layer, old, contents, ignored).conflicts(new))
+        found.update(ChangeSet(layer, old, contents, ignored).conflicts(new, hiding=True))
         return sorted(found)
 
     async def checkout(self, rev: str | None, new_branch: str | None) -> dict[str, Any]:
@@ -162,7 +161,7 @@ class Puller(Rebaser):
         Raises:
             Conflict: it would hide changes.
         """
-        items = await self.status()
+        items = [item for item in await self.status() if not item.ignored]
         before = self.mover.shown.facts
         stack = self._stack
         if rev is None:
@@ -170,8 +169,9 @@ class Puller(Rebaser):
         else:
             revision = await trio.to_thread.run_sync(stack.resolve, rev)
         if items and revision.commit.id != before.commit.id:
+            count = "1 change here is" if len(items) == 1 else f"{len(items)} changes here are"
             raise Conflict(
-                f"{len(items)} changes here are on top of {hash_text(before.commit.id)[:10]}; "
+                f"{count} on top of {hash_text(before.commit.id)[:10]}; "
                 "commit or discard them first"
             )
         typed = rev

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,6 +21,7 @@ from oxenfs.overlay.index import Prepared, Snapshot
 from oxenfs.overlay.layer import Layer
 from oxenfs.overlay.lower import LowerTree
 from oxenfs.overlay.nodes import Nid
+from oxenfs.overlay.placed import Placed
 from oxenfs.overlay.publishing import find_published, unpack_intent
 from oxenfs.overlay.rebase import Outcome, Rebase
 from oxenfs.overlay.standing import PUBLISHING
@@ -53,14 +53,14 @@ class Rebaser:
         self,
         commit: ObjectHash,
         branch: str,
-        path_then: Callable[[Nid], bytes | None],
+        placed: Placed,
     ) -> None:
         """Stand on `commit`, which was made of this overlay; its parent is others' work."""
         made = await trio.to_thread.run_sync(self._stack.remote.commit, commit)
         revision, others = Revision(made, branch), made.parents[0] if made.parents else None
         facts = self.mover.shown.facts
         typed = facts.revision if branch == facts.branch else branch
-        await self.move(revision, typed, others=others, path_then=path_then)
+        await self.move(revision, typed, others=others, placed=placed)
 
     async def move(self, revision: Revision, typed: str | None, **how: Any) -> None:
         """Put the overlay on another commit; see `Rebase` for `how`.
@@ -75,6 +75,7 @@ class Rebaser:
             prepared, outcome = await self._rebased(revision, how)
             try:
                 turned = [(nid, await self._listing(origin)) for nid, origin in outcome.turned]
+                await self._keep_open(outcome)
                 changes = await find_changes(operations.inodes, view.root)
             except BaseException:
                 prepared.drop()
@@ -90,6 +91,16 @@ class Rebaser:
             self.mover.shown.change(view.facts)
         await self.mover.tell(names, touched)
         await trio.to_thread.run_sync(self.mover.kernel.forget_pages, pages)
+
+    async def _keep_open(self, outcome: Outcome) -> None:
+        """Let open files be what they are, whatever comes to be seen in their places."""
+        for nid in outcome.dropped & self._upper.held():
+            file = self._overlay.opened(nid)
+            if file is not None:
+                await file.keep_below()
+        left = [origin for _, origin in outcome.turned]
+        operations = self._operations
+        operations.linked(await operations.nodes.renumber(outcome.revealed, left))
 
     def _notices(
         self, changes: Changes, outcome: Outcome, turned: list[tuple[Nid, Listing]]
@@ -121,6 +132,9 @@ class Rebaser:
                 return prepared, outcome
             prepared.drop()
             for nid in outcome.incomplete:
+                if self._upper.node(nid).is_directory:
+                    await self._operations.nodes.promote_all(nid)
+                    continue
                 file = await self._overlay.open(nid)
                 try:
                     await file.complete()
@@ -164,7 +178,7 @@ class Rebaser:
             self._upper.set_meta(PUBLISHING, None)
             return
         log.info("commit %s happened after all", hash_text(found))
-        await self._arrive(found, intent.branch, lambda nid: None)
+        await self._arrive(found, intent.branch, intent.placed)
 
     async def collect_garbage(self) -> None:
         """Remove bytes that nothing refers to, every now and then, for ever."""

@@ -63,6 +63,8 @@ class WritingOperations(NamingOperations):
         if node != self._upper.node(nid) or fields.update_ctime:
             ctime_ns = attr.st_ctime_ns if fields.update_ctime else self.overlay.now_ns()
             self._upper.set_node(nid, node._replace(ctime_ns=ctime_ns))
+        if fields.update_size or fields.update_mtime:
+            self.overlay.wrote(nid)
         return self._reply_node(nid)
 
     def _set_times(self, nid: Nid, node: Node, *, atime: bool, mtime: bool) -> None:
@@ -127,20 +129,28 @@ class WritingOperations(NamingOperations):
         async with self.gate:
             nid = await self._promoted_file(inode)
             file = await self.overlay.open(nid)
+            writing = bool(flags & _WRITING)
+            if writing:
+                self.overlay.begin_writing(nid)
             if flags & os.O_TRUNC:
                 try:
                     await file.truncate(0)
                 except BaseException:
                     file.close()
+                    self.overlay.end_writing(nid)
                     raise
-        return pyfuse3.FileInfo(fh=self._files.add(OpenedFile(inode, file)), keep_cache=True)
+        fh = self._files.add(OpenedFile(inode, file, writing))
+        return pyfuse3.FileInfo(fh=fh, keep_cache=True)
 
     @guarded
     async def release(self, fh: int) -> None:
         """Close a file."""
         file = self._files.pop(fh)
         file.reader.close()
-        if not isinstance(file.reader, OpenFile):
+        if isinstance(file.reader, OpenFile):
+            if file.writing:
+                self.overlay.end_writing(file.reader.nid)
+        else:
             left = self._reading.get(file.inode, 1) - 1
             if left:
                 self._reading[file.inode] = left

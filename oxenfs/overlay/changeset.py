@@ -11,7 +11,7 @@ from oxenfs.overlay.contents import Contents
 from oxenfs.overlay.layer import Layer
 from oxenfs.overlay.leftovers import Ignored, why_unsupported
 from oxenfs.overlay.lower import Found, LowerTree
-from oxenfs.overlay.nodes import ROOT, Entry, Nid, Node
+from oxenfs.overlay.nodes import ROOT, Entry, Nid, Node, joined
 from oxenfs.store.columns import Listing
 
 _EXECUTABLE = 0o111
@@ -35,12 +35,17 @@ class Left:
 
 
 class _Step(NamedTuple):
-    """One step: a removal, or a file of the layer or of the commit to be put at a path."""
+    """One step: a removal, or a file of the layer or of the commit to be put at a path.
+
+    Attributes:
+        conflict: that is known already.
+    """
 
     path: bytes
     node: Node | None = None
     origin: bytes | None = None
     there: Found | None = None
+    conflict: bool = False
 
 
 class ChangeSet:
@@ -48,6 +53,7 @@ class ChangeSet:
 
     Attributes:
         left: what is not in it; complete after `survey`.
+        folders: the layer's folders that are in it, and where; complete after `survey`.
     """
 
     def __init__(
@@ -59,18 +65,20 @@ class ChangeSet:
         self._contents = contents
         self._ignored = ignored
         self.left = Left()
+        self.folders: dict[Nid, bytes] = {}
         # Whose additions to renamed folders count as steps.
         self._new: LowerTree | None = None
 
     def survey(self) -> int:
         """Return how many changes there are at the most, and find what is left out."""
         self.left = Left()
+        self.folders = {}
         return sum(1 for _ in self._steps())
 
     def changes(self) -> Iterator[Change]:
         """Yield the change set in tree order."""
         self.left = Left()
-        for path, node, origin, there in self._steps():
+        for path, node, origin, there, _ in self._steps():
             if node is not None:
                 if there is None or there.directory or not self._contents.is_same(node, there):
                     yield Put(path, self._contents.content(node))
@@ -81,14 +89,19 @@ class ChangeSet:
             else:
                 yield Remove(path)
 
-    def conflicts(self, new: LowerTree) -> Iterator[bytes]:
+    def conflicts(self, new: LowerTree, *, hiding: bool) -> Iterator[bytes]:
         """Yield the paths that are changed here, and to something else in the commit `new`.
 
-        And what is new in `new` where a renamed folder hides it.
+        With `hiding` also what is new in `new` where a renamed folder hides it, and what is in a
+        renamed folder that `new` has not any more: a commit adds to what is there and hides
+        nothing, a layer on top of `new` would.
         """
         self.left = Left()
-        self._new = new
-        for path, node, origin, there in self._steps():
+        self._new = new if hiding else None
+        for path, node, origin, there, conflict in self._steps():
+            if conflict:
+                yield path
+                continue
             found = new.find(path)
             if (None if found is None else found.same_as) == (
                 None if there is None else there.same_as
@@ -109,39 +122,74 @@ class ChangeSet:
     def _steps(self) -> Iterator[_Step]:
         root = self._layer.node(ROOT)
         assert root is not None
-        yield from self._folder(ROOT, root, b"", exists=True)
+        yield from self._folder(ROOT, root, b"", exists=True, moved=False)
 
-    def _folder(self, nid: Nid, node: Node, path: bytes, *, exists: bool) -> Iterator[_Step]:
-        """Yield the steps of a folder; `exists`: the commit has a folder at `path` too."""
-        prefix = path + b"/" if path else b""
-        listing = self._lower.listing(path) if exists else None
+    def _folder(
+        self, nid: Nid, node: Node, path: bytes, *, exists: bool, moved: bool
+    ) -> Iterator[_Step]:
+        """Yield the steps of a folder.
+
+        Args:
+            nid: its number.
+            node: the folder.
+            path: where it is.
+            exists: the commit has a folder at `path` too.
+            moved: a folder above it was renamed.
+        """
+        self.folders[nid] = path
         if exists and node.origin == path:
+            listing = self._lower.listing(path)
             for name, entry in self._layer.entries(nid):
-                yield from self._entry(nid, prefix + name, entry, self._there(listing, name))
+                at, there = joined(path, name), self._there(listing, name)
+                yield from self._entry(nid, at, entry, there, moved=moved)
             return
+        steps = self._merged(nid, node, path, exists=exists, moved=moved or node.origin is not None)
+        if not self._is_lost(node):
+            yield from steps
+            return
+        for step in steps:
+            came = step.origin is not None or (step.node is not None and step.node.origin)
+            yield step._replace(conflict=step.conflict or bool(came))
+
+    def _is_lost(self, node: Node) -> bool:
+        """Return whether others have removed what a folder shows, which was renamed."""
+        new, above = self._new, self._layer.node(node.parent)
+        if new is None or node.origin is None or new.listing(node.origin) is not None:
+            return False
+        # What is in such a folder is, too; elsewhere it goes along with its own.
+        if above is None or above.origin is None:
+            return True
+        return node.origin != joined(above.origin, node.name)
+
+    def _merged(
+        self, nid: Nid, node: Node, path: bytes, *, exists: bool, moved: bool
+    ) -> Iterator[_Step]:
+        """Yield the steps of a folder that is not what the commit has in its place."""
+        listing = self._lower.listing(path) if exists else None
         own = dict(self._layer.entries(nid))
         through = None if node.origin is None else self._lower.listing(node.origin)
         names = set(own)
-        added = None if node.origin is None else self._added(path)
+        # In a new folder in its own place, what others add is seen.
+        added = self._added(path) if moved else None
         for shown in (through, listing, added):
             if shown is not None:
                 names.update(shown.names_between(0, shown.count))
         for name in sorted(names):
-            there = self._there(listing, name)
+            at, there = joined(path, name), self._there(listing, name)
             if name in own:
-                yield from self._entry(nid, prefix + name, own[name], there)
+                yield from self._entry(nid, at, own[name], there, moved=moved)
             elif through is not None and through.find(name) >= 0:
-                origin = node.origin + b"/" + name if node.origin else name
-                yield from self._untouched(origin, prefix + name, there)
+                assert node.origin is not None
+                yield from self._untouched(joined(node.origin, name), at, there)
             else:
-                yield _Step(prefix + name, there=there)
+                yield _Step(at, there=there)
 
     def _added(self, path: bytes) -> Listing | None:
-        """Return what others have where a folder is that was renamed."""
+        """Return what others have where a folder is that was renamed, or is in such a one."""
         return None if self._new is None else self._new.listing(path)
 
     def _entry(
-        self, folder: Nid, path: bytes, entry: Entry, there: Found | None
+        self, folder: Nid, path: bytes, entry: Entry, there: Found | None, *, moved: bool
     ) -> Iterator[_Step]:
         node = None if entry.is_whiteout else self._layer.node(entry.nid)
         if node is None:
@@ -157,20 +205,30 @@ class ChangeSet:
         if why is not None:
             self._leave(folder, name, path, why)
         elif node.is_directory:
-            yield from self._directory(folder, entry.nid, node, path, there)
+            yield from self._directory(folder, entry.nid, node, path, there, moved=moved)
         elif node.origin != path or node.data or there is None:
             if node.mode & _EXECUTABLE:
                 self.left.executable.append(path)
             yield _Step(path, node, None, there)
 
     def _directory(
-        self, folder: Nid, nid: Nid, node: Node, path: bytes, there: Found | None
+        self,
+        folder: Nid,
+        nid: Nid,
+        node: Node,
+        path: bytes,
+        there: Found | None,
+        *,
+        moved: bool,
     ) -> Iterator[_Step]:
         if there is not None and there.directory:
-            yield from self._folder(nid, node, path, exists=True)
+            yield from self._folder(nid, node, path, exists=True, moved=moved)
             return
+        in_the_way = None if self._new is None else self._new.find(path)
+        if in_the_way is not None and not in_the_way.directory and in_the_way != there:
+            yield _Step(path, there=there, conflict=True)
         some = False
-        for step in self._folder(nid, node, path, exists=False):
+        for step in self._folder(nid, node, path, exists=False, moved=moved):
             if there is not None and not some:
                 # A file is in the folder's way.
                 yield _Step(path, there=there)

@@ -119,3 +119,8 @@ def node_key(nid: Nid) -> bytes:
 def origin_key(path: bytes) -> bytes:
     """Return the key under which the node is found that came from `path` of the commit."""
     return xxhash.xxh3_128_digest(path)
+
+
+def joined(folder: bytes, name: bytes) -> bytes:
+    """Return the path of a name in a folder; `b""` is the root."""
+    return folder + b"/" + name if folder else name

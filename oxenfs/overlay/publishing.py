@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgpack
@@ -23,6 +23,8 @@ from oxenfs.errors import (
 )
 from oxenfs.model import Author, Change, Commit, ObjectHash, Published, Put, hash_text
 from oxenfs.overlay.changeset import ChangeSet, Left
+from oxenfs.overlay.nodes import Nid
+from oxenfs.overlay.placed import Placed
 from oxenfs.remote.base import Remote, Staging
 
 _NAMED = 10
@@ -36,6 +38,8 @@ class Intent(NamedTuple):
         head: where the branch was; None if there was none.
         base: what the layer stood on.
         place: a name of this publish alone, for what it leaves at the remote meanwhile.
+        frozen: nodes of the layer from here on are not in it.
+        folders: number and path of the layer's folders that are.
     """
 
     branch: str
@@ -45,6 +49,13 @@ class Intent(NamedTuple):
     name: str
     email: str
     place: str
+    frozen: Nid = 0
+    folders: Sequence[tuple[Nid, bytes]] = ()
+
+    @property
+    def placed(self) -> Placed:
+        """Where the folders are that are in it."""
+        return Placed(self.frozen, self.folders)
 
     def pack(self) -> bytes:
         """Return it as bytes."""

@@ -15,8 +15,9 @@ from oxenfs.overlay.item import Item
 from oxenfs.overlay.layer import Layer
 from oxenfs.overlay.leftovers import IGNORE_FILE
 from oxenfs.overlay.lower import LowerTree
-from oxenfs.overlay.nodes import Nid
+from oxenfs.overlay.nodes import DIRECTORY_MODE, FILE_MODE, Nid, Node
 from oxenfs.overlay.pieces import Pieces
+from oxenfs.overlay.placed import Placed
 from oxenfs.overlay.publishing import find_published, unpack_intent
 from oxenfs.overlay.rebase import Rebase
 from oxenfs.overlay.standing import PUBLISHING
@@ -28,6 +29,7 @@ from oxenfs.store.records import ListingRecords
 log = logging.getLogger(__name__)
 
 _PIECE_BYTES = 1 << 20
+_NOWHERE = Placed()
 
 
 def settle(upper: Upper, remote: Remote, records: ListingRecords) -> None:
@@ -46,7 +48,7 @@ def settle(upper: Upper, remote: Remote, records: ListingRecords) -> None:
         log.info("the interrupted commit has not happened; commit again")
         return
     log.info("the interrupted commit has happened: %s", hash_text(found))
-    rebase_unmounted(upper, remote, records, found, intent.branch)
+    rebase_unmounted(upper, remote, records, found, intent.branch, intent.placed)
 
 
 def tidy(upper: Upper, remote: Remote, records: ListingRecords) -> None:
@@ -55,9 +57,17 @@ def tidy(upper: Upper, remote: Remote, records: ListingRecords) -> None:
 
 
 def rebase_unmounted(
-    upper: Upper, remote: Remote, records: ListingRecords, commit: ObjectHash, branch: str | None
+    upper: Upper,
+    remote: Remote,
+    records: ListingRecords,
+    commit: ObjectHash,
+    branch: str | None,
+    placed: Placed = _NOWHERE,
 ) -> None:
-    """Put a layer that nobody has mounted on another commit, or the same."""
+    """Put a layer that nobody has mounted on another commit, or the same.
+
+    `placed`: where its folders were when that commit was made of it.
+    """
     old = LowerTree(remote, records, upper.base)
     new = old if commit == upper.base else LowerTree(remote, records, commit)
     parents = remote.commit(commit).parents
@@ -65,13 +75,13 @@ def rebase_unmounted(
     while True:
         with _layer(upper) as layer:
             contents = Contents(layer, old)
-            rebase = Rebase(layer, old, new, contents, others=others)
+            rebase = Rebase(layer, old, new, contents, others=others, placed=placed)
             prepared = upper.prepare(rebase.records(branch))
             if not rebase.outcome.incomplete:
                 break
             prepared.drop()
             for nid in rebase.outcome.incomplete:
-                _complete(upper, layer, contents, nid)
+                _complete(upper, layer, old, contents, nid)
     upper.adopt(prepared, rebase.outcome.dropped, rebase.outcome.garbage)
 
 
@@ -105,9 +115,12 @@ def _layer(upper: Upper) -> Iterator[Layer]:
         yield Layer(snapshot, upper.files)
 
 
-def _complete(upper: Upper, layer: Layer, contents: Contents, nid: Nid) -> None:
-    """Give a file all its bytes, those of the commit too."""
+def _complete(upper: Upper, layer: Layer, lower: LowerTree, contents: Contents, nid: Nid) -> None:
+    """Give a file all its bytes, those of the commit too; a folder all its entries."""
     node = upper.node(nid)
+    if node.is_directory:
+        _promote_all(upper, lower, nid, node)
+        return
     facts = layer.facts(node)
     data = upper.new_file()
     fd = upper.files.open(data)
@@ -121,3 +134,21 @@ def _complete(upper: Upper, layer: Layer, contents: Contents, nid: Nid) -> None:
     if node.data:
         upper.drop_file(node.data)
     upper.set_node(nid, node._replace(data=data, limit=None), Pieces())
+
+
+def _promote_all(upper: Upper, lower: LowerTree, nid: Nid, folder: Node) -> None:
+    """Give all that shows through a folder a number."""
+    assert folder.origin is not None
+    listing = lower.listing(folder.origin)
+    for name in () if listing is None else listing.names_between(0, listing.count):
+        origin = folder.origin + b"/" + name if folder.origin else name
+        found = lower.find(origin)
+        if found is None or upper.entry(nid, name) is not None:
+            continue
+        inside = lower.listing(origin) if found.directory else None
+        nlink = 1 if inside is None else 2 + bytes(inside.kinds).count(0)
+        mode = DIRECTORY_MODE if found.directory else FILE_MODE
+        size, time_ns = 0 if found.directory else found.size, found.mtime_ns
+        uid, gid = folder.uid, folder.gid
+        node = Node(mode, uid, gid, nlink, size, time_ns, time_ns, time_ns, origin=origin)
+        upper.promote(nid, name, node)

@@ -9,7 +9,7 @@ import abc
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from oxenfs.store.columns import Listing
 
@@ -86,6 +86,34 @@ class File(Node):
         """Return a new reader; costs nothing on the network."""
 
 
+class Identity(NamedTuple):
+    """What makes a file's bytes these bytes and no others.
+
+    Attributes:
+        where: what the other values are of.
+        opened: how often it was opened for writing while somebody looked.
+        unfinished: somebody may be writing to it.
+    """
+
+    where: tuple[Hashable, ...]
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    opened: int
+    unfinished: bool
+
+
+class ChangingFile(File):
+    """A file that is not of a commit, as it was at one moment."""
+
+    __slots__ = ()
+
+    @property
+    @abc.abstractmethod
+    def identity(self) -> Identity:
+        """What it was then; with other bytes it is never the same again."""
+
+
 class Directory(Node):
     """A directory.
 
@@ -110,6 +138,11 @@ class Directory(Node):
         Equal rows of two such directories must be the same things. None: there is no other.
         """
         return None
+
+    @property
+    def passes(self) -> bool:
+        """Whether it is of one moment only: a later one has another in its place."""
+        return False
 
     @property
     def by_name(self) -> bool:

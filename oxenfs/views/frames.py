@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from oxenfs.errors import NotFound
 from oxenfs.frames.service import Frames
@@ -18,15 +18,21 @@ FOLDER = b".frames"
 class FramesFolder(Directory):
     """The folder of all SPECs: empty to look at, with a folder for each SPEC that is named."""
 
-    def __init__(self, frames: Frames, base: Directory) -> None:
-        """Show the videos of `base`."""
+    def __init__(
+        self,
+        frames: Frames,
+        base: Directory,
+        now: Callable[[Directory], Directory] = lambda base: base,
+    ) -> None:
+        """Show the videos of `base`, or of what `now` returns for that at each moment."""
         self._frames = frames
+        self._now = now
         self._mirrors = Mirrors(Framing(frames))
         self._base = base
 
     def mirror(self, text: str) -> Mirror:
         """Return the tree of one SPEC; raise `NotFound` if it is none."""
-        return Mirror(self._mirrors, parse(text), self._base)
+        return Mirror(self._mirrors, parse(text), self._now(self._base))
 
     async def videos(self, text: str, path: bytes) -> AsyncIterator[VideoFolder]:
         """Yield the video at `path`, or all below that folder, in order.
@@ -92,6 +98,11 @@ class _Named(Directory):
     def key(self) -> tuple[object, ...]:
         """The spelling, and the tree's."""
         return (*self._mirror.key, self._name)
+
+    @property
+    def passes(self) -> bool:
+        """As the tree."""
+        return self._mirror.passes
 
     async def stat(self) -> Attributes:
         """Return the tree's."""

@@ -18,7 +18,7 @@ from oxenfs.model import Kind
 from oxenfs.remote.rows import Row
 from oxenfs.store.columns import Listing, columns_of
 from oxenfs.views.arrays import ArrayFile
-from oxenfs.views.base import Attributes, Directory, File, Node
+from oxenfs.views.base import Attributes, ChangingFile, Directory, File, Node
 from oxenfs.views.framing import Framing, VideoFolder
 
 ARRAY = b".npy"
@@ -32,6 +32,13 @@ _SOUNDS = frozenset(b"aac aif aiff flac m4a mka mp3 oga ogg opus wav wma".split(
 _LISTING_BYTES = 32 << 20
 _ANSWERS = 100_000
 _LARGE = 5000
+_UNFINISHED = "somebody has it open for writing; its frames are there when it is closed"
+
+
+def concerns_frames(name: bytes) -> bool:
+    """Return whether a new file of that name may have frames, or an old one may have had some."""
+    extension = _extension(name)
+    return not extension or extension in EXTENSIONS or extension in _SOUNDS
 
 
 def is_video(name: bytes, kind: int) -> bool:
@@ -143,6 +150,11 @@ class Mirror(Directory):
         return ("frames", self._spec.text, self._base.key)
 
     @property
+    def passes(self) -> bool:
+        """As what is mirrored."""
+        return self._base.passes
+
+    @property
     def base(self) -> Directory:
         """What is mirrored."""
         return self._base
@@ -194,12 +206,16 @@ class Mirror(Directory):
         if not isinstance(child, File):
             raise NotFound("not a file")
         name, size, id = base.name(row), base.sizes[row], base.hash(row)
-        path = self._path_of(name)
+        path, mtime_ns, unfinished = self._path_of(name), base.mtimes[row], None
         # Without a hash of its content a file is told by its own key, which changes with it.
-        key = f"{id:032x}-{size}" if id else repr((child.key, size, base.mtimes[row]))
+        key = f"{id:032x}-{size}" if id else repr((child.key, size, mtime_ns))
+        if isinstance(child, ChangingFile):
+            found = child.identity
+            key, size, mtime_ns = repr(found), found.size, found.mtime_ns
+            unfinished = _UNFINISHED if found.unfinished else None
         label = repr(path.decode("utf-8", "backslashreplace"))
-        video = Video(key, size, child.open, label)
-        return VideoFolder(self._mirrors.framing, self._spec, video, child, path, base.mtimes[row])
+        video = Video(key, size, child.open, label, unfinished)
+        return VideoFolder(self._mirrors.framing, self._spec, video, child, path, mtime_ns)
 
     def _path_of(self, name: bytes) -> bytes:
         return self._path + b"/" + name if self._path else name

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 from collections import OrderedDict
+from typing import Protocol
 
 import trio
 
@@ -23,11 +24,31 @@ from oxenfs.views.overlay_file import OpenFile
 _DIRECTORIES_KEPT = 1024
 
 
+class Watcher(Protocol):
+    """Who wants to know what changes. Its methods wait for nothing."""
+
+    def moved(self) -> None:
+        """Take note that the lower tree is another one."""
+
+    def renamed(self, name: bytes, *, known: bool = False) -> None:
+        """Take note that a name has come, or gone; `known`: a folder's, or one of the commit's."""
+
+    def opened(self, nid: Nid) -> None:
+        """Take note that a file is open for writing, until as many calls of `closed`."""
+
+    def closed(self, nid: Nid) -> None:
+        """Take note that somebody does not write to a file any more."""
+
+    def written(self, nid: Nid) -> None:
+        """Take note that size or times of a file were set."""
+
+
 class Overlay:
     """An upper layer over a lower directory. Used from one trio loop.
 
     Attributes:
         upper: the changes.
+        watcher: who is told of changes.
     """
 
     def __init__(self, upper: Upper, lower: Directory, uid: int, gid: int) -> None:
@@ -37,11 +58,14 @@ class Overlay:
         self._owner = (uid, gid)
         self._directories: OrderedDict[bytes, Directory] = OrderedDict()
         self._open: dict[Nid, OpenFile] = {}
+        self.watcher: Watcher | None = None
 
     def move(self, lower: Directory) -> None:
         """Stand on another lower directory from now on."""
         self._lower = lower
         self._directories.clear()
+        if self.watcher is not None:
+            self.watcher.moved()
 
     async def lower_node(self, path: bytes) -> LowerNode:
         """Return what the lower tree has at `path`; raise `NotFound`."""
@@ -108,6 +132,26 @@ class Overlay:
                 mode |= stat.S_ISGID
         now = now_ns()
         return Node(mode, uid, gid, 2 if stat.S_ISDIR(mode) else 1, 0, now, now, now)
+
+    def changed_name(self, name: bytes, *, known: bool = False) -> None:
+        """Take note that a name has come, or gone; `known`: a folder's, or one of the commit's."""
+        if self.watcher is not None:
+            self.watcher.renamed(name, known=known)
+
+    def begin_writing(self, nid: Nid) -> None:
+        """Take note that a file is open for writing, until `end_writing`."""
+        if self.watcher is not None:
+            self.watcher.opened(nid)
+
+    def end_writing(self, nid: Nid) -> None:
+        """Undo one `begin_writing`."""
+        if self.watcher is not None:
+            self.watcher.closed(nid)
+
+    def wrote(self, nid: Nid) -> None:
+        """Take note that size or times of a file were set."""
+        if self.watcher is not None:
+            self.watcher.written(nid)
 
     async def open(self, nid: Nid) -> OpenFile:
         """Return the open file of a node, which all who open it share; `close` it as often."""

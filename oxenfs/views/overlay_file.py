@@ -161,6 +161,12 @@ class OpenFile:
                 self._note(node, 0, node.limit)
                 os.utime(self._fd, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
+    async def keep_below(self) -> None:
+        """Open the lower file, if it is needed: it stays the same when the mount moves."""
+        node = self._upper.node(self.nid)
+        if node.origin is not None and (not node.data or node.limit is not None):
+            await self._below(node)
+
     def close(self) -> None:
         """Undo one opening."""
         self.users -= 1

@@ -22,7 +22,7 @@ from oxenfs.views.commit import Tree, date_text, root_of
 from oxenfs.views.facts import FOLDER, WithFolder, info_folder
 from oxenfs.views.frames import FOLDER as FRAMES
 from oxenfs.views.frames import FramesFolder
-from oxenfs.views.mirror import Mirror
+from oxenfs.views.mirror import Mirror, concerns_frames
 from oxenfs.views.plan import Facts, Plan
 from oxenfs.views.revision import Source
 from oxenfs.views.revisions import Revisions
@@ -31,6 +31,7 @@ from oxenfs.views.supply import Supply
 if TYPE_CHECKING:
     # Mounts without an overlay start without its modules.
     from oxenfs.overlay.opening import Opened
+    from oxenfs.views.merged import MergedTree
     from oxenfs.views.overlay import Overlay
 
 _WARM_AFTER_S = 0.2
@@ -65,6 +66,7 @@ class Stack:
         self._plan = plan
         self.cache_dir = plan.cache_dir
         self.overlay: Overlay | None = None
+        self._merged: MergedTree | None = None
         self._opened: Opened | None = None
         self.revisions: Revisions | None = None
         if plan.revisions:
@@ -76,9 +78,11 @@ class Stack:
             view = self._first()
         self.root, self.facts = view.root, view.facts
         if self._opened is not None:
+            from oxenfs.views.merged import MergedTree
             from oxenfs.views.overlay import Overlay
 
             self.overlay = Overlay(self._opened.upper, view.root, os.getuid(), os.getgid())
+            self._merged = MergedTree(self.overlay, concerns_frames)
             if self._opened.behind:
                 count = self._opened.behind
                 commits = "1 commit" if count == 1 else f"{count} commits"
@@ -126,7 +130,8 @@ class Stack:
         """Return the frames of the videos of `root`, the root of a view of this stack."""
         while isinstance(root, WithFolder):
             root = root.inner
-        return FramesFolder(self.supply.frames, root.base if isinstance(root, Mirror) else root)
+        base = root.base if isinstance(root, Mirror) else root
+        return FramesFolder(self.supply.frames, base, self._now)
 
     def resolve(self, rev: str | None) -> Revision:
         """Return what `rev` means now; None is the default branch. Blocks.
@@ -202,9 +207,13 @@ class Stack:
         return Facts(repo, typed, revision.branch, commit, size, files, note, overlay), root
 
     def _with_frames(self, tree: Directory) -> Directory:
-        folder = FramesFolder(self.supply.frames, tree)
+        folder = FramesFolder(self.supply.frames, tree, self._now)
         spec = self._plan.frames
         return WithFolder(tree, FRAMES, folder) if spec is None else folder.mirror(spec)
+
+    def _now(self, tree: Directory) -> Directory:
+        """Return a tree as it is now: with the changes on top of it, where there may be any."""
+        return tree if self._merged is None else self._merged.root()
 
     def _with_info(self, root: Directory, facts: Facts) -> Directory:
         return WithFolder(root, FOLDER, info_folder(_info(facts), facts.commit.timestamp_ns))

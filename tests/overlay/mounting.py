@@ -38,6 +38,13 @@ class OverlayMount(Mounted):
         rows = json.loads(said)["changes"]
         return [tuple(row[k] for k in ("op", "path", "old") if row[k] is not None) for row in rows]
 
+    def commit_id(self) -> str:
+        """Return the commit that the overlay stands on."""
+        code, said = self.call("status", str(self.dir), "--json")
+        assert code == 0, said
+        found: str = json.loads(said)["commit"]
+        return found
+
     def commit(self, *options: str, message: str = "a commit") -> str:
         """Commit; return the new commit's id."""
         code, said = self.call("commit", str(self.dir), "-m", message, *options)

@@ -410,24 +410,6 @@ def test_a_new_folder_in_the_place_of_a_renamed_one_stays_another(mount: Overlay
     assert (mount.dir / "moved" / "two.txt").read_bytes() == b"moved\n"
 
 
-def test_theirs_does_not_come_back_beside_a_renamed_folder(
-    mount: OverlayMount, repository: Path
-) -> None:
-    (mount.dir / "d" / "e").rename(mount.dir / "moved")
-    write(mount.dir / "moved" / "new", b"new")
-    put(repository, {b"d/e/deep.txt": b"theirs"})
-    code, said = mount.call("pull", str(mount.dir), "--keep", "theirs")
-    assert code == 3
-    assert "d/e is renamed here to moved" in said
-    assert listed(mount.dir / "moved") == ["deep.txt", "new"]
-    code, said = mount.call("pull", str(mount.dir), "--keep", "mine")
-    assert code == 0, said
-    # What others changed in it goes along.
-    assert (mount.dir / "moved" / "deep.txt").read_bytes() == b"theirs"
-    assert (mount.dir / "moved" / "new").read_bytes() == b"new"
-    assert listed(mount.dir / "d") == ["one.txt", "two.txt"]
-
-
 def test_a_folder_that_others_removed_goes_unless_something_is_in_it(
     mount: OverlayMount, repository: Path
 ) -> None:
@@ -484,45 +466,6 @@ def test_what_others_add_is_seen_in_a_folder_that_was_made_anew(
     mount.commit()
     assert (mount.dir / "d" / "new").read_bytes() == b"new"
     assert listed(mount.dir / "d") == ["new", "two.txt"]
-    assert mount.status() == []
-
-
-def test_theirs_does_not_come_back_into_a_new_folder_beside_a_renamed_one(
-    mount: OverlayMount, repository: Path
-) -> None:
-    (mount.dir / "d").rename(mount.dir / "moved")
-    write(mount.dir / "d" / "one.txt", b"mine")
-    put(repository, {b"d/one.txt": b"theirs"})
-    code, said = mount.call("pull", str(mount.dir), "--keep", "theirs")
-    assert code == 3
-    assert "d is renamed here to moved" in said
-    assert (mount.dir / "d" / "one.txt").read_bytes() == b"mine"
-    code, said = mount.call("pull", str(mount.dir), "--keep", "mine")
-    assert code == 0, said
-    assert (mount.dir / "moved" / "one.txt").read_bytes() == b"theirs"
-    assert (mount.dir / "d" / "one.txt").read_bytes() == b"mine"
-    assert listed(mount.dir / "d") == ["one.txt"]
-    mount.commit()
-    assert mount.status() == []
-    assert listed(mount.dir / "moved") == ["e", "one.txt", "two.txt"]
-
-
-def test_what_others_add_where_a_renamed_folder_is_now_is_a_conflict_of_a_pull(
-    mount: OverlayMount, repository: Path
-) -> None:
-    (mount.dir / "d").rename(mount.dir / "moved")
-    put(repository, {b"moved/new": b"theirs", b"moved/e/new": b"theirs"})
-    code, said = mount.call("pull", str(mount.dir))
-    assert code == 3
-    assert "moved/e/new, moved/new;" in said
-    code, said = mount.call("pull", str(mount.dir), "--keep", "theirs")
-    assert code == 3
-    assert "d is renamed here to moved" in said
-    assert mount.status() == [("R", "moved", "d")]
-    # A commit has both.
-    mount.commit()
-    assert listed(mount.dir / "moved") == ["e", "new", "one.txt", "two.txt"]
-    assert listed(mount.dir / "moved" / "e") == ["deep.txt", "new"]
     assert mount.status() == []
 
 

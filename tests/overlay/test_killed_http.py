@@ -87,6 +87,8 @@ def test_killed_in_a_commit_over_http_it_has_happened_once_or_not_at_all(
             messages = [each.message for each in history(remote)]
             assert messages.count(message) in (0, 1)
             happened[message in messages] += 1
+            # Whatever else the machine does, about half of them are to have happened.
+            took_s *= 0.95 if message in messages else 1.05
             found = files_of(remote, remote.branch("main").commit)
         assert found == (wanted if message in messages else before)
         assert files_in(mount.dir) == wanted

@@ -14,6 +14,7 @@ from remote.reference import tree_of
 from oxenfs.remote.local.repository import open_repository
 
 from .mounting import OverlayMount, listed, write
+from .test_committing import files_at
 from .twins import look
 
 pytestmark = pytest.mark.fuse
@@ -114,6 +115,24 @@ def test_a_temporary_file_takes_the_place_of_another(mount: OverlayMount) -> Non
         part.replace(mount.dir / "top.txt")
         assert (mount.dir / "top.txt").read_bytes() == b"version %d" % number
     assert mount.status() == [("M", "top.txt")]
+
+
+def test_pandas_writes_a_table(mount: OverlayMount, repository: Path) -> None:
+    pandas = pytest.importorskip("pandas", reason="no pandas (pip install pandas pyarrow)")
+    pytest.importorskip("pyarrow", reason="no pyarrow (pip install pandas pyarrow)")
+    table = pandas.DataFrame({"name": ["a", "b"] * 5000, "value": range(10_000)})
+    for path in (mount.dir / "d" / "table.parquet", mount.dir / "table.csv"):
+        for rows in (100, 10_000):
+            if path.suffix == ".csv":
+                table[:rows].to_csv(path, index=False)
+                found = pandas.read_csv(path)
+            else:
+                table[:rows].to_parquet(path)
+                found = pandas.read_parquet(path)
+            assert found.equals(table[:rows])
+    data = (mount.dir / "d" / "table.parquet").read_bytes()
+    mount.commit()
+    assert files_at(repository)[b"d/table.parquet"] == data
 
 
 def test_flock_keeps_others_out(mount: OverlayMount) -> None:

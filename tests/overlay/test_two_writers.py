@@ -321,13 +321,7 @@ def pull(writer: Writer, ledger: Ledger, rng: random.Random) -> int:
         assert files_in(writer.mount.dir) == files
         keep = rng.choice(["mine", "theirs"])
         code, said = writer.mount.call("pull", str(writer.mount.dir), "--keep", keep)
-        if code == 3 and keep == "theirs":
-            assert "is renamed here to" in said
-            keep = "mine"
-            code, said = writer.mount.call("pull", str(writer.mount.dir), "--keep", keep)
-        if code == 3:
-            restore_renamed(writer, files, said)
-            return 1
+        assert code == 0, said
         if keep == "mine":
             writer.decided |= decided
             theirs = {path: data for path, data in theirs.items() if path not in decided}
@@ -335,9 +329,6 @@ def pull(writer: Writer, ledger: Ledger, rng: random.Random) -> int:
             changes = {path: files.get(path) for path in changes.keys() | decided}
         else:
             changes = {path: data for path, data in changes.items() if path not in decided}
-    if code == 3:
-        restore_renamed(writer, files, said)
-        return 1
     assert code == 0, said
     assert writer.base() == head
     shown = files_in(writer.mount.dir)
@@ -349,12 +340,3 @@ def pull(writer: Writer, ledger: Ledger, rng: random.Random) -> int:
     written |= {data for path, data in theirs.items() if path not in changes}
     assert written - {None} <= set(shown.values()), (changes, theirs, shown)
     return int(found)
-
-
-def restore_renamed(writer: Writer, files: Tree, said: str) -> None:
-    """Do what a message says, which refuses a pull: others have removed what is renamed here."""
-    named = re.search(r"which is renamed here to '([^']+)', is gone in the new commit", said)
-    assert named, said
-    assert files_in(writer.mount.dir) == files
-    code, said = writer.mount.call("restore", str(writer.mount.dir), named[1])
-    assert code == 0, said
