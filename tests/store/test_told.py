@@ -106,7 +106,6 @@ async def test_what_was_told_counts_as_read_when_it_is_closed(
             tag = min(set(folder.told) - closed)
             closed.add(tag)
             folder.open(tag - 1000).close()
-        assert len(closed) < COUNT / 4
         # What was not told was not read, whoever opens and closes it.
         asked = len(source.batches)
         folder.open(100).close()
