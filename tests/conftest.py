@@ -7,6 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long drawing an example takes says something about the machine, and nothing about the code.
+settings.register_profile("oxenfs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("oxenfs")
 
 _XDG = {
     "XDG_CACHE_HOME": ".cache",
