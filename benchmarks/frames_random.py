@@ -200,7 +200,7 @@ def ffmpegfs_figures(args: argparse.Namespace, work: Work, clip: Path, label: st
     address = make_repository(work, [clip])
     source = work.new_folder("videos")
     shutil.copy2(clip, source / clip.name)
-    count, frames = (5, 250) if args.quick else (20, 250)
+    count, frames = 5 if args.quick else 20, 25 * args.seconds
     seeds = {name: itertools.count() for name in ("oxenfs", "ffmpegfs")}
     late: list[int] = []
 
@@ -250,7 +250,8 @@ def measure(args: argparse.Namespace, work: Work) -> list[Figure]:
         if "fresh" in args.only:
             figures += fresh_figures(args, work, make_clip(work, size, 10, 250), size)
         if "ffmpegfs" in args.only:
-            figures += ffmpegfs_figures(args, work, make_clip(work, size, 10, 250), size)
+            clip = make_clip(work, size, args.seconds, 250)
+            figures += ffmpegfs_figures(args, work, clip, size)
     return figures
 
 

@@ -38,9 +38,9 @@ MORE_MS = 400
 
 def large(work: Work, *, front: bool) -> Path:
     """Return a clip of about 100 MB, its table in front or at the end."""
-    dear = ["-preset", "ultrafast", "-crf", "17"]
+    dear = ["-preset", "ultrafast", "-crf", "24"]
     more = ["-movflags", "+faststart"] if front else []
-    return make_clip(work, "1080p", 5, 250, more=[*dear, *more])
+    return make_clip(work, "1080p", 25, 250, more=[*dear, *more])
 
 
 def first_figures(args: argparse.Namespace, work: Work, *, front: bool) -> list[Figure]:

@@ -186,12 +186,30 @@ class Child:
         await self._at_least(wire.HEADER.size)
         head, body = wire.lengths(self._got[: wire.HEADER.size])
         start = wire.HEADER.size + head
+        if body > _RECEIVE_BYTES // 4:
+            return await self._receive_large(start, body)
         await self._at_least(start + body)
         with memoryview(self._got) as got:
             parsed = wire.parse(got[wire.HEADER.size : start])
             data = bytes(got[start : start + body])
         del self._got[: start + body]
         return parsed, data
+
+    async def _receive_large(self, start: int, body: int) -> tuple[Head, bytes]:
+        """Receive a body into its place, such as a row of an array."""
+        await self._at_least(start)
+        parsed = wire.parse(self._got[wire.HEADER.size : start])
+        data = bytearray(body)
+        have = min(len(self._got) - start, body)
+        data[:have] = self._got[start : start + have]
+        del self._got[: start + have]
+        with memoryview(data) as view:
+            while have < body:
+                received = await self._stream.socket.recv_into(view[have:])
+                if not received:
+                    raise BrokenWire("the child is gone")
+                have += received
+        return parsed, bytes(data)
 
     async def _at_least(self, size: int) -> None:
         """Receive until so much is here; mostly a message comes as one."""
