@@ -29,7 +29,8 @@ from oxenfs.mount.inodes import Inode, Inodes
 from oxenfs.mount.numbers import Numbers
 from oxenfs.mount.pages import Pages
 from oxenfs.store.columns import Listing
-from oxenfs.store.remote_blobs import RemoteBlobs, SmallReader
+from oxenfs.store.remote_blobs import RemoteBlobs
+from oxenfs.store.remote_readers import SmallReader
 from oxenfs.views.base import Attributes, Buffer, Directory, File, Reader
 
 if TYPE_CHECKING:

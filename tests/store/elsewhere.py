@@ -15,7 +15,8 @@ from oxenfs.errors import IntegrityError, NotFound, RemoteUnavailable
 from oxenfs.model import ObjectHash
 from oxenfs.remote.base import BlobPlace, BlobsMissing
 from oxenfs.store.cache_open import open_cache
-from oxenfs.store.remote_blobs import LargeReader, RemoteBlobs, SmallReader
+from oxenfs.store.remote_blobs import RemoteBlobs
+from oxenfs.store.remote_readers import LargeReader, SmallReader
 
 MIB = 1 << 20
 

@@ -13,7 +13,8 @@ from oxenfs.model import Kind
 from oxenfs.remote.rows import Row
 from oxenfs.store.columns import Listing, columns_of
 from oxenfs.store.flights import Data
-from oxenfs.store.remote_blobs import RemoteBlobs, SmallReader
+from oxenfs.store.remote_blobs import RemoteBlobs
+from oxenfs.store.remote_readers import SmallReader
 from oxenfs.store.siblings import Sibling
 
 from .elsewhere import Elsewhere, blobs_of, place_of, until
