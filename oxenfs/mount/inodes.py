@@ -239,7 +239,8 @@ class Inodes:
         generation = self.generation
         if not isinstance(directory, Directory) or directory.by_name:
             return None
-        if await directory.listing() is not listing or generation != self.generation:
+        own = await directory.listing()
+        if not own.is_same(listing) or generation != self.generation:
             return None
         return self.children(parent, listing).inode
 

@@ -57,6 +57,18 @@ def test_columns_give_back_the_rows(entries: list[Row]) -> None:
     ]
 
 
+def test_listings_are_the_same_by_names_and_contents() -> None:
+    entries = [file(b"a"), file(b"b"), file(b"c")]
+    listing = Listing(columns_of(entries))
+    assert listing.is_same(Listing(columns_of(entries)))
+    other = [entries[0], entries[1]._replace(hash=b"\1" * 16), entries[2]]
+    assert not listing.is_same(Listing(columns_of(other)))
+    assert not listing.is_same(Listing(columns_of(entries[:2])))
+    assert not listing.is_same(Listing(columns_of([*entries[:2], file(b"d")])))
+    large = columns_of([file(b"%05d" % number) for number in range(5000)])
+    assert not Listing(large).is_same(Listing(large))
+
+
 @given(directories, st.lists(names, max_size=20))
 def test_each_name_is_found_and_no_other(entries: list[Row], others: list[bytes]) -> None:
     listing = Listing(columns_of(entries))
