@@ -6,7 +6,7 @@ beforehand on both sides); the official client's clone of the same repository fr
 for the second epoch, which needs no network, the pass-through yardstick on the source files. «1%»
 is a shuffled sample, and what the link counted for each byte that was read.
 
-    python benchmarks/remote_small.py [--files 10000] [--rtt-ms 20] [--real BINARY] [--quick]
+    python benchmarks/remote_small.py [--files 10000] [--rtt-ms 20] [--clone] [--real BINARY]
 """
 
 from __future__ import annotations
@@ -150,7 +150,8 @@ def measure(args: argparse.Namespace, work: Work) -> list[Figure]:
         def peers() -> None:
             if host is not None:
                 rates["rclone"].append(rclone(work, host, tree, args.rtt_ms))
-            rates["clone"].append(cloned(work, served, tree, args.rtt_ms))
+            if args.clone:
+                rates["clone"].append(cloned(work, served, tree, args.rtt_ms))
             rates["pass-through"].append(passed_through(work, tree))
 
         alternate({"oxenfs": mount, "peers": peers}, args.rounds)
@@ -173,16 +174,17 @@ def measure(args: argparse.Namespace, work: Work) -> list[Figure]:
                 note=f"moved {max(each.moved for each in found):.2f} bytes per byte",
             )
         )
-    figures.append(
-        compared(
-            f"the same, {where}",
-            cold,
-            "official clone",
-            rates["clone"][1:],
-            "files/s",
-            at_least(3) if args.real else None,
+    if args.clone:
+        figures.append(
+            compared(
+                f"the same, {where}",
+                cold,
+                "official clone",
+                rates["clone"][1:],
+                "files/s",
+                at_least(3) if args.real else None,
+            )
         )
-    )
     figures.append(
         compared(
             f"second epoch, after a remount, {where}",
@@ -224,6 +226,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=10_000, help="of each file, in bytes")
     parser.add_argument("--rtt-ms", type=float, default=20)
+    parser.add_argument("--clone", action="store_true", help="also a clone: minutes each")
     add_server(parser)
     args = parser.parse_args()
     if args.quick:
