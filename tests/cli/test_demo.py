@@ -43,7 +43,7 @@ def running_in(folder: Path) -> list[str]:
 
 def assert_nothing_left(folder: Path) -> None:
     assert not [m.path for m in mountinfo.read() if m.path.is_relative_to(folder)]
-    until = time.monotonic() + 30
+    until = time.monotonic() + 10
     while running_in(folder) and time.monotonic() < until:
         time.sleep(0.1)
     assert running_in(folder) == []

@@ -86,7 +86,7 @@ def test_the_foreground_prints_and_ends_with_ctrl_c(box: Sandbox) -> None:
     assert f"process {process.pid}, log " in process.stdout.readline()
     assert _equal(box)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=10) == 0
     assert process.stderr is not None
     assert process.stderr.read() == ""
     box.assert_nothing_left()

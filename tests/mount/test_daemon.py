@@ -95,7 +95,7 @@ def test_sigterm_cancels_readers_that_wait(sandbox: Sandbox) -> None:
     pid = sandbox.start()["pid"]
     reader = sandbox.reader(b"slow")
     os.kill(pid, signal.SIGTERM)
-    assert reader.wait(timeout=30) != 0
+    assert reader.wait(timeout=10) != 0
     until(lambda: not running(pid), "end by SIGTERM")
     sandbox.assert_nothing_left()
 
@@ -118,7 +118,7 @@ def test_ctrl_c_in_the_foreground_unmounts(sandbox: Sandbox) -> None:
     assert json.loads(process.stdout.readline())["pid"] == process.pid
     assert _read(sandbox.dir / "hello") == HELLO
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=10) == 0
     sandbox.assert_nothing_left()
 
 
@@ -207,7 +207,7 @@ def test_a_daemon_that_dies_without_a_word_has_its_signal_named(sandbox: Sandbox
 def test_ctrl_c_while_mounting_ends_the_daemon(sandbox: Sandbox) -> None:
     process = _waiting(sandbox)
     process.send_signal(signal.SIGINT)
-    process.wait(timeout=30)
+    process.wait(timeout=10)
     assert sandbox.mounts() == []
     sandbox.assert_nothing_left()
 

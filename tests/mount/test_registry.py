@@ -57,7 +57,7 @@ class Holder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=10)
 
     def kill(self) -> None:
         self._process.kill()

@@ -172,7 +172,7 @@ def test_a_stuck_mount_is_unmounted_lazily_and_its_readers_are_freed(sandbox: Sa
     assert f"cat ({reader.pid}, open file)" in busy.stderr
     done = sandbox.oxenfs("umount", "--lazy", str(sandbox.dir))
     assert done.returncode == 0, done.stderr
-    assert reader.wait(timeout=30) != 0
+    assert reader.wait(timeout=10) != 0
     sandbox.assert_nothing_left()
 
 

@@ -20,7 +20,7 @@ from oxenfs.mount.detach import detach
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (ROOT, ROOT / "cli", ROOT / "tests")
-START_S = STOP_S = 60.0
+START_S, STOP_S = 60.0, 20.0
 
 
 def until(condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:

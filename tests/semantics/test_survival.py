@@ -233,7 +233,7 @@ def test_checkouts_to_and_fro_under_readers_mix_nothing_and_leak_nothing(
         # Told to end while all of them read.
         started = time.monotonic()
         os.kill(mounted.pid, signal.SIGTERM)
-        until(lambda: "unmounted" in mounted.log, "it ends")
+        until(lambda: "unmounted" in mounted.log, "it ends", 5.0)
         ended = time.monotonic() - started
     finally:
         readers.stop()
@@ -271,7 +271,7 @@ def test_sigterm_during_a_checkout_ends_the_process(
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.5)
         os.kill(mounted.pid, signal.SIGTERM)
-        until(lambda: "unmounted" in mounted.log, "it ends")
+        until(lambda: "unmounted" in mounted.log, "it ends", 5.0)
     finally:
         process.kill()
         process.communicate(timeout=20)
