@@ -160,6 +160,17 @@ class Listing:
         at = 16 * self.commit_rows[row]
         return ObjectHash(int.from_bytes(self._commits[at : at + 16], "big"))
 
+    def entry(self, row: int) -> Row:
+        """Return all that `columns_of` was given for `row`."""
+        return Row(
+            self.name(row),
+            self.kinds[row],
+            self.hash(row).to_bytes(16, "big"),
+            self.sizes[row],
+            self.mtimes[row],
+            self.last_commit(row).to_bytes(16, "big"),
+        )
+
     def is_directory(self, row: int) -> bool:
         """Return whether the entry in `row` is a directory."""
         return self.kinds[row] == Kind.DIRECTORY

@@ -126,7 +126,7 @@ class MergedTree:
                 row, own[name] = found
                 rows.append(row)
         if below is not None:
-            rows += [row for row in map(_row_of(below), range(below.count)) if row[0] not in hidden]
+            rows += [row for row in map(below.entry, range(below.count)) if row.name not in hidden]
         return MergedListing(columns_of(sorted(rows)), lower, below, own)
 
     async def _row(self, name: bytes, entry: Entry) -> tuple[Row, View] | None:
@@ -148,7 +148,7 @@ class MergedTree:
         at = listing.find(below)
         if at < 0:
             return None
-        return _row_of(listing)(at)._replace(name=name), directory.child(listing, at)
+        return listing.entry(at)._replace(name=name), directory.child(listing, at)
 
 
 class MergedListing(Listing):
@@ -283,17 +283,3 @@ class _Checked:
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
-
-
-def _row_of(listing: Listing) -> Callable[[int], Row]:
-    def row(at: int) -> Row:
-        return Row(
-            listing.name(at),
-            listing.kinds[at],
-            listing.hash(at).to_bytes(16, "big"),
-            listing.sizes[at],
-            listing.mtimes[at],
-            listing.last_commit(at).to_bytes(16, "big"),
-        )
-
-    return row

@@ -32,17 +32,6 @@ rows = st.builds(
 directories = st.lists(rows, max_size=60, unique_by=lambda row: row.name).map(sorted)
 
 
-def row_of(listing: Listing, index: int) -> Row:
-    return Row(
-        listing.name(index),
-        listing.kinds[index],
-        listing.hash(index).to_bytes(16, "big"),
-        listing.sizes[index],
-        listing.mtimes[index],
-        listing.last_commit(index).to_bytes(16, "big"),
-    )
-
-
 def file(name: bytes, size: int = 1) -> Row:
     return Row(name, Kind.TEXT, bytes(16), size, 0, bytes(16))
 
@@ -51,7 +40,7 @@ def file(name: bytes, size: int = 1) -> Row:
 def test_columns_give_back_the_rows(entries: list[Row]) -> None:
     listing = Listing(columns_of(entries))
     assert len(listing) == listing.count == len(entries)
-    assert [row_of(listing, index) for index in range(listing.count)] == entries
+    assert [listing.entry(index) for index in range(listing.count)] == entries
     assert [listing.is_directory(index) for index in range(listing.count)] == [
         row.kind == Kind.DIRECTORY for row in entries
     ]
