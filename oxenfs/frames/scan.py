@@ -62,10 +62,9 @@ def scan(source: Source, keep: Callable[[Decoder], None] = Decoder.close) -> Fra
         SourceFailed: bytes did not come.
     """
     quick = without_media(source)
-    index, as_coded = None, False
+    found = None
     try:
         found = _from_packets(quick if quick is not None else View(source), quick is not None)
-        index, as_coded = found
     except _Distrust:
         pass
     except BadVideo:
@@ -73,16 +72,15 @@ def scan(source: Source, keep: Callable[[Decoder], None] = Decoder.close) -> Fra
             raise
         # The zeros may be what it stumbles over.
         return _patiently(source)
-    if index is None:
+    if found is None:
         return _patiently(source)
+    index, as_coded = found
     decoder = Decoder(source, index)
     try:
         frame = decoder.held(0)
-        if frame is None:
-            # The first one is damaged: the shape is that of the first that is not.
-            decoder.close()
-            return _patiently(source)
-        if as_coded and decoder.stream.codec_context.has_b_frames and not _comes_as_coded(source):
+        reordered = as_coded and decoder.stream.codec_context.has_b_frames
+        # A damaged first one: the shape is that of the first that is not.
+        if frame is None or (reordered and not _comes_as_coded(source)):
             decoder.close()
             return _patiently(source)
         index = replace(index, shape=shape_of(frame, _aspect(decoder.stream)))
@@ -136,11 +134,7 @@ def _from_packets(source: Source, tables_only: bool) -> tuple[FrameIndex, bool]:
             found = _read(container, stream, codec)
         finally:
             source.check()
-        index = _index(container, stream, found)
-        if index.ordered:
-            return index, False
-        pts = [packet[0] or 0 for packet in found]
-        return index, pts == sorted(pts)
+        return _index(container, stream, found)
 
 
 def _comes_as_coded(source: Source) -> bool:
@@ -183,7 +177,9 @@ def _is_shown(packet: Packet[VideoStream]) -> bool:
     return not packet.size or bool(memoryview(packet)[0] & _VP8_SHOWN)
 
 
-def _index(container: InputContainer, stream: VideoStream, found: list[_Packet]) -> FrameIndex:
+def _index(
+    container: InputContainer, stream: VideoStream, found: list[_Packet]
+) -> tuple[FrameIndex, bool]:
     if not found:
         raise _Distrust
     time_base = _time_base(stream)
@@ -197,7 +193,7 @@ def _index(container: InputContainer, stream: VideoStream, found: list[_Packet])
     if missing == len(found):
         # An elementary stream: frames follow each other at the rate that its headers tell.
         rate = _rate(stream)
-        return FrameIndex(
+        index = FrameIndex(
             stream.index,
             len(container.streams),
             1 / rate,
@@ -211,6 +207,7 @@ def _index(container: InputContainer, stream: VideoStream, found: list[_Packet])
             True,
             _NO_SHAPE,
         )
+        return index, False
     if missing:
         raise _Distrust
     pts = [packet[0] or 0 for packet in found]
@@ -221,13 +218,14 @@ def _index(container: InputContainer, stream: VideoStream, found: list[_Packet])
     if known != sorted(known) or min(pts) < pts[0]:
         raise _Distrust
     shown = [not each for each in discarded]
-    ticks = sorted(compress(pts, shown))
+    coded = list(compress(pts, shown))
+    ticks = sorted(coded)
     if not ticks or len(set(ticks)) < len(ticks):
         raise _Distrust
     last = next(at for at in reversed(range(len(pts))) if shown[at] and pts[at] == ticks[-1])
     keys = sorted(compress(pts, map(and_, key, shown)))
     times_shown = array("q", ticks)
-    return FrameIndex(
+    index = FrameIndex(
         stream.index,
         len(container.streams),
         time_base,
@@ -241,6 +239,7 @@ def _index(container: InputContainer, stream: VideoStream, found: list[_Packet])
         True,
         _NO_SHAPE,
     )
+    return index, not ordered and coded == ticks
 
 
 def _patiently(source: Source) -> FrameIndex:
