@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -41,7 +42,7 @@ class Video:
     unfinished: str | None = None
 
 
-class Job:
+class Job(abc.ABC):
     """Something for a child to do, and what comes of it. Methods are called on the trio loop.
 
     Attributes:
@@ -64,17 +65,18 @@ class Job:
         self.given = 0.0
         self.attempts = 0
 
+    @abc.abstractmethod
     def message(self) -> tuple[Head, bytes]:
         """Return what the child is told, less the id and the video."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def take(self, head: Head, body: bytes) -> None:
         """Take a message about this job."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def fail(self, exc: Exception) -> None:
         """The job is over, without a result."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def end(self) -> None:
         """The job is over."""
