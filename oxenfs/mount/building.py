@@ -1,12 +1,10 @@
-"""What a daemon serves for a plan: the view, the handlers over it, and the commands that it takes.
+"""Says what a daemon is to serve, without the modules that serve it.
 
-A plain function of a module that imports nothing heavy: commands name it, and a process that waits
-(`oxenfs.mount.spare`) can be told to call it.
+Commands name `build`, and a process that waits (`oxenfs.mount.spare`) is told to call it.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,38 +13,7 @@ if TYPE_CHECKING:
 
 
 def build(plan: Plan, follow_s: float | None) -> Served:
-    """Open what `plan` says and return what serves it.
+    """Open what `plan` says and return what serves it: `oxenfs.mount.assembly.assemble`."""
+    from oxenfs.mount.assembly import assemble
 
-    Args:
-        plan: what to show.
-        follow_s: how often to ask where the branch is, None for never.
-
-    Raises:
-        OxenfsError: no such repository or revision, or it does not answer.
-    """
-    from oxenfs.mount.data_commands import data_commands
-    from oxenfs.mount.frames import frame_commands
-    from oxenfs.mount.moving import Mover
-    from oxenfs.mount.operations import Operations, Usage
-    from oxenfs.mount.served import Served
-    from oxenfs.views import stack
-
-    built = stack.build(plan)
-    usage = Usage(built.facts.size_bytes, built.facts.files)
-    if built.overlay is not None:
-        from oxenfs.mount.overlay_commands import serve_overlay
-
-        return serve_overlay(built, built.overlay, usage)
-    operations = Operations(built.root, usage)
-    if built.supply.fetched is not None:
-        operations.give_ahead(built.supply.fetched)
-    mover = Mover(built, operations)
-    operations.run_beside(built.background)
-    if follow_s is not None and not plan.offline:
-        operations.run_beside(partial(mover.follow, follow_s))
-    commands = {
-        **mover.commands(),
-        **data_commands(built.supply, lambda: operations.inodes.root),
-        **frame_commands(lambda: built.videos(operations.inodes.root)),
-    }
-    return Served(operations, built.facts, built.close, commands, mover.shown)
+    return assemble(plan, follow_s)

@@ -105,9 +105,6 @@ def _import_ahead() -> None:
     gc.disable()
     # What is missing is said when it is needed, to somebody who listens.
     with contextlib.suppress(Exception):
-        import oxenfs.mount.data_commands
-        import oxenfs.mount.frames
-        import oxenfs.mount.moving
-        import oxenfs.mount.serve
-        import oxenfs.views.stack  # noqa: F401
+        import oxenfs.mount.assembly
+        import oxenfs.mount.serve  # noqa: F401
     gc.enable()
