@@ -19,6 +19,7 @@ from oxenfs.remote.local.repository import open_repository
 
 from .conftest import FILES
 from .mounting import OverlayMount, listed, write
+from .publishing import committing, publishing_slowly
 
 pytestmark = pytest.mark.fuse
 Mounting = Callable[[str], OverlayMount]
@@ -469,54 +470,20 @@ def test_what_others_add_is_seen_in_a_folder_that_was_made_anew(
     assert mount.status() == []
 
 
-PUBLISHING = """
-import os, sys, time
-from pathlib import Path
-sys.argv = ["oxenfs", *sys.argv[2:]]
-import oxenfs.mount.committing as c
-plain = c.publish
-def publish(*a):
-    found = plain(*a)
-    mark = Path(os.environ["PUBLISHED"])
-    mark.touch()
-    while mark.exists():
-        time.sleep(0.01)
-    return found
-c.publish = publish
-from oxenfs_cli.main import main
-main()
-"""
-
-
 def test_a_folder_that_is_made_anew_during_a_commit_does_not_get_what_was_in_it(
     mounting: Mounting, repository: Path, tmp_path: Path
 ) -> None:
-    mount = mounting(f"{repository}@main")
-    mount.stop()
-    mark = tmp_path / "published"
-    mount.environment["PUBLISHED"] = str(mark)
-    mount._arguments = ["-c", PUBLISHING, "x", *mount._arguments[2:]]
-    mount.start()
+    mount, mark = publishing_slowly(mounting, repository, tmp_path)
     write(mount.dir / "g" / "old", b"old")
     write(mount.dir / "d" / "old", b"old")
-    process = mount.popen("-m", "oxenfs_cli", "commit", str(mount.dir), "-m", "m")
-    while not mark.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    for name in ("d", "g"):
-        make_anew(mount.dir / name)
-        write(mount.dir / name / "new", b"new")
-    put(repository, {b"d/theirs": b"theirs"})
-    mark.unlink()
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
+    with committing(mount, mark):
+        for name in ("d", "g"):
+            make_anew(mount.dir / name)
+            write(mount.dir / name / "new", b"new")
+        put(repository, {b"d/theirs": b"theirs"})
     assert listed(mount.dir / "d") == listed(mount.dir / "g") == ["new"]
-    process = mount.popen("-m", "oxenfs_cli", "commit", str(mount.dir), "-m", "m")
-    while process.poll() is None:
-        mark.unlink(missing_ok=True)
-        time.sleep(0.01)
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
+    with committing(mount, mark):
+        pass
     found = {path for path in files_at(repository) if path[:1] in (b"d", b"g")}
     assert found == {b"d/new", b"d/theirs", b"g/new"}
     assert listed(mount.dir / "d") == ["new", "theirs"]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from .mounting import OverlayMount, listed, write
-from .test_committing import PUBLISHING, files_at, put
+from .publishing import begin_commit, committing, publishing_slowly
+from .test_committing import files_at, put
 
 pytestmark = pytest.mark.fuse
 Mounting = Callable[[str], OverlayMount]
@@ -94,12 +93,8 @@ def test_a_folder_that_is_renamed_during_a_commit_over_which_others_removed_it_i
     mount, mark = publishing_slowly(mounting, repository, tmp_path)
     write(mount.dir / "new", b"new")
     put(repository, {b"other": b"1"}, remove=(b"d",))
-    process = mount.popen("-m", "oxenfs_cli", "commit", str(mount.dir), "-m", "m")
-    until_published(process, mark)
-    (mount.dir / "d").rename(mount.dir / "moved")
-    mark.unlink()
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
+    with committing(mount, mark):
+        (mount.dir / "d").rename(mount.dir / "moved")
     assert (mount.dir / "moved" / "e" / "deep.txt").read_bytes() == b"deep\n"
     assert listed(mount.dir) == ["big.bin", "moved", "new", "other", "top.txt"]
     code, said = mount.call("commit", str(mount.dir), "-m", "m")
@@ -107,11 +102,8 @@ def test_a_folder_that_is_renamed_during_a_commit_over_which_others_removed_it_i
     assert "moved" in said
     code, said = mount.call("pull", str(mount.dir), "--keep", "mine")
     assert code == 0, said
-    process = mount.popen("-m", "oxenfs_cli", "commit", str(mount.dir), "-m", "m")
-    until_published(process, mark)
-    mark.unlink()
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
+    with committing(mount, mark):
+        pass
     assert files_at(repository)[b"moved/one.txt"] == b"one\n"
     assert mount.status() == []
     mount.stop()
@@ -122,13 +114,9 @@ def test_a_new_folder_in_the_place_of_one_that_is_renamed_during_its_commit_is_a
 ) -> None:
     mount, mark = publishing_slowly(mounting, repository, tmp_path)
     write(mount.dir / "g" / "old", b"old")
-    process = mount.popen("-m", "oxenfs_cli", "commit", str(mount.dir), "-m", "m")
-    until_published(process, mark)
-    (mount.dir / "g").rename(mount.dir / "moved")
-    write(mount.dir / "g" / "new", b"new")
-    mark.unlink()
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
+    with committing(mount, mark):
+        (mount.dir / "g").rename(mount.dir / "moved")
+        write(mount.dir / "g" / "new", b"new")
     assert listed(mount.dir / "g") == ["new"]
     assert listed(mount.dir / "moved") == ["old"]
     write(mount.dir / "g" / "old", b"another")
@@ -136,11 +124,8 @@ def test_a_new_folder_in_the_place_of_one_that_is_renamed_during_its_commit_is_a
     assert (mount.dir / "moved" / "old").read_bytes() == b"old"
     write(mount.dir / "moved" / "old", b"older")
     assert (mount.dir / "g" / "old").read_bytes() == b"another"
-    process = mount.popen("-m", "oxenfs_cli", "commit", str(mount.dir), "-m", "m")
-    until_published(process, mark)
-    mark.unlink()
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
+    with committing(mount, mark):
+        pass
     found = {path: data for path, data in files_at(repository).items() if path[:1] in b"gm"}
     assert found == {
         b"g/new": b"new",
@@ -161,8 +146,7 @@ def test_killed_before_the_mount_moved_a_renamed_folder_and_a_new_one_in_its_pla
 ) -> None:
     mount, mark = publishing_slowly(mounting, repository, tmp_path)
     write(mount.dir / "g" / "old", b"old")
-    process = mount.popen("-m", "oxenfs_cli", "commit", str(mount.dir), "-m", "m")
-    until_published(process, mark)
+    process = begin_commit(mount, mark)
     (mount.dir / "g").rename(mount.dir / "moved")
     write(mount.dir / "g" / "new", b"new")
     mount.kill_hard()
@@ -395,25 +379,6 @@ def test_a_commit_names_what_others_changed_whatever_the_server_remembers(
     assert code == 3
     assert "d/one.txt, d/two.txt;" in said
     mount.stop()
-
-
-def publishing_slowly(
-    mounting: Mounting, repository: Path, tmp_path: Path
-) -> tuple[OverlayMount, Path]:
-    """Return a mount that waits after each publish until the mark that it then makes is gone."""
-    mount = mounting(f"{repository}@main")
-    mount.stop()
-    mark = tmp_path / "published"
-    mount.environment["PUBLISHED"] = str(mark)
-    mount._arguments = ["-c", PUBLISHING, "x", *mount._arguments[2:]]
-    mount.start()
-    return mount, mark
-
-
-def until_published(process: subprocess.Popen[str], mark: Path) -> None:
-    while not mark.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
 
 
 def files_at_mount(mount: OverlayMount) -> dict[str, bytes]:
