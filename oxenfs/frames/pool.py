@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 from collections.abc import AsyncIterator
 
 import trio
@@ -20,8 +21,10 @@ from oxenfs.frames.jobs import Job
 
 log = logging.getLogger(__name__)
 
-CHILDREN = 2
-CHILDREN_MAX = 6
+CHILDREN = min(max(len(os.sched_getaffinity(0)), 2), 8)
+"""One for each processor: those of small pictures decode in one thread."""
+_SPARE = 4
+"""How many more there may be where some are stuck."""
 _PATIENCE_S = 2.0
 _SILENCE_S = 90.0
 _WATCH_S = 0.25
@@ -175,7 +178,7 @@ class Pool:
         if stuck.video == job.video.key:
             return  # it waits for its own video
         other = self._choose(job, but=stuck)
-        if other.urgent and len(self._children) < CHILDREN_MAX:
+        if other.urgent and len(self._children) < self._base + _SPARE:
             other = self._start()
         dropped = job.id
         del stuck.jobs[dropped]

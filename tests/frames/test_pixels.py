@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from oxenfs.frames import decode
 from oxenfs.frames.container import BadVideo
 from oxenfs.frames.decode import Decoder
 from oxenfs.frames.filters import Pipeline
@@ -140,8 +141,9 @@ def test_pictures_have_the_tools_pixels(videos: Path, tmp_path: Path, name: str)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_files_are_those_of_a_tool_of_the_same_library(
-    videos: Path, tmp_path: Path, name: str
+    videos: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(decode, "ALONE_PIXELS", 0)  # as large pictures: by two threads
     tools = pytest.importorskip("imageio_ffmpeg", reason="no newer ffmpeg (imageio-ffmpeg)")
     tool = tools.get_ffmpeg_exe()
     if "-v9" not in Path(tool).name:
@@ -159,7 +161,9 @@ def test_files_are_those_of_a_tool_of_the_same_library(
 
 
 @pytest.mark.parametrize("name", [*NAMES, DAMAGED, TWO_SIZES, BROKEN_TIMES])
-def test_random_order_gives_what_sequential_order_gives(videos: Path, name: str) -> None:
+def test_random_order_by_threads_gives_what_sequential_order_gives(
+    videos: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     try:
         index = scan(source(videos / name))
     except BadVideo:
@@ -178,6 +182,7 @@ def test_random_order_gives_what_sequential_order_gives(videos: Path, name: str)
     in_order = [one(decoder, number) for number in order]
     assert None not in in_order or name == DAMAGED
     random.Random(name).shuffle(order)
+    monkeypatch.setattr(decode, "ALONE_PIXELS", 0)
     again = Decoder(source(videos / name), index)
     wrong = [number for number in order[:60] if one(again, number) != in_order[number]]
     assert wrong == []
@@ -191,6 +196,16 @@ def test_a_damaged_frame_is_missing_and_held_at_a_rate(videos: Path) -> None:
     held = decoder.held(missing[0])
     assert held is not None
     assert held.pts == index.pts[missing[0] - 1]
+
+
+@pytest.mark.parametrize("pixels", [0, 1 << 19])
+def test_small_pictures_are_decoded_by_one_thread(
+    videos: Path, pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "ALONE_PIXELS", pixels)
+    index = scan(source(videos / "gop250.mp4"))
+    decoder = Decoder(source(videos / "gop250.mp4"), index)
+    assert decoder.stream.codec_context.thread_count == (1 if pixels else decode.THREADS)
 
 
 def test_times_are_exact(videos: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from oxenfs.frames import decode
 from oxenfs.frames.decode import Decoder
 from oxenfs.frames.filters import Pipeline
 from oxenfs.frames.pictures import encode
@@ -102,7 +103,10 @@ def test_each_file_shows_the_frame_of_the_rules(
     picks = list(select(index, spec))
     assert picks == numbers
     pipeline = Pipeline(index.shape, spec.pictures.as_rows())
-    decoder = Decoder(source_of(content), index)
+    with pytest.MonkeyPatch.context() as patch:
+        if data.draw(st.booleans()):
+            patch.setattr(decode, "ALONE_PIXELS", 0)
+        decoder = Decoder(source_of(content), index)
     order = data.draw(st.permutations(range(len(picks)))) if picks else []
     for at in order[:12]:
         frame = decoder.held(picks[at])
