@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import http.client
 import json
 import re
 import socket
@@ -46,7 +47,7 @@ def no_answer(exc: Exception, host: str, where: str, timeout_s: float) -> Oxenfs
         text = f"{host} took no connection within {timeout_s:g} s: can it be reached from here?"
     elif any(isinstance(each, requests.Timeout | TimeoutError) for each in chain):
         text = f"{host} answered nothing, or too slowly, for {timeout_s:g} s"
-    elif any(isinstance(each, urllib3.exceptions.IncompleteRead) for each in chain):
+    elif any(isinstance(each, http.client.IncompleteRead) for each in chain):
         text = f"the answer of {host} is cut off: {_reason(exc)}"
     else:
         text = f"the connection to {host} broke: {_reason(exc)}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import http.client
 
 _INTERIM_MAX = 16
-_TRAILERS_MAX = 100
-_LINE_BYTES_MAX = 65536
+TRAILERS_MAX = 100
+LINE_BYTES_MAX = 65536
 
 
 class LimitedResponse(http.client.HTTPResponse):
@@ -26,7 +26,7 @@ class LimitedResponse(http.client.HTTPResponse):
         return found
 
     def _read_and_discard_trailer(self) -> None:
-        for _ in range(_TRAILERS_MAX):
-            if self.fp.readline(_LINE_BYTES_MAX) in (b"\r\n", b"\n", b""):
+        for _ in range(TRAILERS_MAX):
+            if self.fp.readline(LINE_BYTES_MAX) in (b"\r\n", b"\n", b""):
                 return
-        raise http.client.HTTPException(f"more than {_TRAILERS_MAX} trailers")
+        raise http.client.HTTPException(f"more than {TRAILERS_MAX} trailers")

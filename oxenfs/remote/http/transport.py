@@ -27,6 +27,7 @@ from oxenfs.remote.http.connections import (
     received_bytes,
     sendable_body,
 )
+from oxenfs.remote.http.framing import contents
 
 _USER_AGENT = "dataset-mount/1.0"
 _REDIRECTS_MAX = 5
@@ -35,7 +36,8 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _QUESTIONS = ("GET", "HEAD", "QUERY")
 _JSON_BYTES_MAX = 64 << 20
 _ERROR_BYTES_MAX = 256 << 10
-_PIECE_BYTES = 256 << 10
+# Below what the allocator asks the kernel for: new pages for each piece cost more than its bytes.
+_PIECE_BYTES = 64 << 10
 _SESSIONS_KEPT = 16
 _PORTS = {"http": 80, "https": 443}
 
@@ -54,11 +56,18 @@ class Answer:
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the body as it arrives; raise `RemoteUnavailable` if it stops or is cut off."""
+        original: Any = self._raw._original_response
         try:
-            while piece := self._raw.read1(_PIECE_BYTES):
-                yield piece
-        except (urllib3.exceptions.HTTPError, OSError) as exc:
+            if original.chunked:
+                yield from contents(original, _PIECE_BYTES)
+            else:
+                while piece := self._raw.read1(_PIECE_BYTES):
+                    yield piece
+        except (http.client.HTTPException, urllib3.exceptions.HTTPError, OSError) as exc:
             raise failures.no_answer(exc, self._host, self._where, self._timeout_s) from exc
+        except ValueError as exc:
+            # A closed file: somebody ended the transport.
+            raise failures.no_answer(OSError(str(exc)), self._host, self._where, 0) from exc
 
     def fill(self, view: memoryview) -> None:
         """Fill `view` with the next bytes of the body.
