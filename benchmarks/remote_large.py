@@ -2,7 +2,8 @@
 
 The link adds a round trip time and limits the rate; everybody goes through one of its own. The peer
 is `curl` on a kept connection: of the chunk endpoint for the first bytes, of the whole file for the
-rate. For the mount each round is a new one with an empty cache. «Moved» is what the link counted.
+rate. With `--download` the official client's download of the file is another, its start taken off.
+For the mount each round is a new one with an empty cache. «Moved» is what the link counted.
 
     python benchmarks/remote_large.py [--size 1073741824] [--rtt-ms 0 20 80] [--real BINARY]
 """
@@ -20,7 +21,16 @@ from harness import Figure, Goal, alternate, arguments, at_least, compared, no_m
 from link import Link, link
 from machine import cpu_seconds, forget_pages
 from mounts import mounted
-from remotes import Origin, add_server, chunk_url, curl_s, missing_peers, origin
+from remotes import (
+    Origin,
+    add_server,
+    chunk_url,
+    curl_s,
+    download_s,
+    missing_peers,
+    official,
+    origin,
+)
 from sequential import read_through
 from trees import FILE_NAME, Tree
 
@@ -104,6 +114,15 @@ def curl(served: Origin, rtt_ms: float, size: int) -> tuple[float, float]:
     return chunk_s, size / whole_s / 1e6
 
 
+def downloaded(work: Work, served: Origin, rtt_ms: float, size: int) -> float:
+    """Return the MB/s of an official download; what an empty program takes does not count."""
+    started = time.perf_counter()
+    official(work, "pass")
+    start_s = time.perf_counter() - started
+    with link(served.host, rtt_ms=rtt_ms, rate=RATE) as slow:
+        return size / (download_s(work, slow.host, FILE_NAME % 0) - start_s) / 1e6
+
+
 def _timed_read(fd: int, offset: int) -> float:
     started = time.perf_counter()
     os.pread(fd, FIRST_BYTES, offset)
@@ -127,9 +146,25 @@ def measure(args: argparse.Namespace, work: Work) -> list[Figure]:
             def peer(rtt_ms: float = rtt_ms, into: list[tuple[float, float]] = peers) -> None:
                 into.append(curl(served, rtt_ms, args.size))
 
-            alternate({"oxenfs": mount, "curl": peer}, args.rounds)
+            downloads: list[float] = []
+
+            def download(rtt_ms: float = rtt_ms, into: list[float] = downloads) -> None:
+                into.append(downloaded(work, served, rtt_ms, args.size))
+
+            sides = {"oxenfs": mount, "curl": peer}
+            if args.download:
+                sides["official download"] = download
+            alternate(sides, args.rounds)
             # The first of each was the warm-up.
-            figures += rows(f"{served.kind}, {rtt_ms:g} ms", mounts[1:], peers[1:])
+            where = f"{served.kind}, {rtt_ms:g} ms"
+            figures += rows(where, mounts[1:], peers[1:])
+            if args.download:
+                rates = [found.rate for found in mounts[1:]]
+                what = f"large file from an empty cache, {where}"
+                goal = at_least(1.0)
+                figures.append(
+                    compared(what, rates, "official download", downloads[1:], "MB/s", goal)
+                )
     return figures
 
 
@@ -182,6 +217,7 @@ def main() -> None:
     parser = arguments("one large file over a link", rounds=3)
     parser.add_argument("--size", type=int, default=1 << 30, help="in bytes")
     parser.add_argument("--rtt-ms", type=float, nargs="+", default=[0, 20, 80])
+    parser.add_argument("--download", action="store_true", help="also the official client's")
     add_server(parser)
     args = parser.parse_args()
     if args.quick:

@@ -161,6 +161,16 @@ def clone_s(work: Work, host: str) -> float:
         shutil.rmtree(target, ignore_errors=True)
 
 
+def download_s(work: Work, host: str, path: str) -> float:
+    """Return the seconds of an official download of one file, start of the program included."""
+    target = work.new_folder("download") / "file"
+    repo = "oxen.RemoteRepo(sys.argv[1], host=sys.argv[2], scheme='http')"
+    try:
+        return official(work, f"{repo}.download(*sys.argv[3:])", NAME, host, path, target)
+    finally:
+        target.unlink(missing_ok=True)
+
+
 def missing_peers(*names: str) -> list[str]:
     """Return which of these programs are not here, and say so."""
     missing = [name for name in names if shutil.which(name) is None]
