@@ -11,10 +11,11 @@ import sys
 
 from oxenfs.store import cache
 from oxenfs.store.cache_rows import Row
+from oxenfs.store.segments import Buffer
 from oxenfs_cli.main import main
 
 
-def _take_as_right(table: str, key: bytes, row: Row, data: cache.Buffer) -> bool:
+def _take_as_right(table: str, key: bytes, row: Row, data: Buffer) -> bool:
     return True
 
 

@@ -34,7 +34,7 @@ def command() -> None:
 def info(cache_dir: Path | None, as_json: bool) -> None:
     """Say where the cache is, how large it may be, and what is in it."""
     with _opened(cache_dir) as cache:
-        totals = cache.totals()
+        totals = cache.room.totals()
         folder = str(cache.folder.parent)
     if as_json:
         print_json(

@@ -53,7 +53,7 @@ def _stats(supply: Supply) -> dict[str, Any]:
         found["bytes_remote"] += source.received_bytes
     found["bytes_disk"] = 0 if cache is None else cache.bytes_read
     found["healed"] = 0 if cache is None else cache.healed
-    found["evicted"] = 0 if cache is None else cache.evicted
+    found["evicted"] = 0 if cache is None else cache.room.evicted
     transfers = None if blobs is None else blobs.transfers
     found["in_flight"] = 0 if transfers is None else transfers.in_flight
     found["rss_bytes"] = memory_bytes(os.getpid())
@@ -101,7 +101,7 @@ async def _pin(supply: Supply, root: Directory, paths: Sequence[bytes]) -> int:
 
     def put() -> None:
         # Not in a thread: a few milliseconds, and nothing else may come in between.
-        cache.pin(group)
+        cache.room.pin(group)
         made.extend(key for key, _ in group)
         group.clear()
 
@@ -112,7 +112,7 @@ async def _pin(supply: Supply, root: Directory, paths: Sequence[bytes]) -> int:
                 put()
         put()
     except BaseException:
-        cache.unpin(made)
+        cache.room.unpin(made)
         raise
     return len(made)
 
@@ -125,9 +125,9 @@ async def _unpin(supply: Supply, root: Directory, paths: Sequence[bytes]) -> int
     async for file in blobs_below(root, paths):
         group.append(supply.fetched.small_key(file.blob))
         if len(group) >= _PINS_AT_ONCE:
-            count += supply.cache.unpin(group)
+            count += supply.cache.room.unpin(group)
             group.clear()
-    return count + supply.cache.unpin(group)
+    return count + supply.cache.room.unpin(group)
 
 
 def _paths(request: Mapping[str, Any]) -> list[bytes]:

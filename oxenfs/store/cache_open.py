@@ -24,7 +24,9 @@ from uuid import uuid4
 from oxenfs.errors import OxenfsError
 from oxenfs.kv import Environment, open_environment
 from oxenfs.store import cache_rows as rows
-from oxenfs.store.cache import DAMAGED, LIMIT_BYTES, Cache
+from oxenfs.store.cache import Cache
+from oxenfs.store.cache_room import LIMIT_BYTES
+from oxenfs.store.cache_trouble import DAMAGED
 from oxenfs.store.eviction import recover
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,7 @@ def open_cache(cache_dir: Path, limit_bytes: int | None = None) -> Cache:
     cache = _Signed(folder, env, user, now)
     if now < before:
         with contextlib.suppress(OxenfsError):
-            cache.shrink()
+            cache.room.shrink()
     return cache
 
 
@@ -96,7 +98,7 @@ class _Signed(Cache):
         try:
             self.env.forget_dead_readers()
             recover(self.env, self.segments)
-            self.shrink()
+            self.room.shrink()
         except (OxenfsError, OSError) as exc:
             log.warning("the cache in %s is not cleaned up: %s", self.folder, exc)
 

@@ -23,7 +23,8 @@ from oxenfs.remote.base import BlobPlace, BlobSource
 from oxenfs.remote.breaker import Breaker
 from oxenfs.remote.verify import chunk_digest, chunk_range
 from oxenfs.store.buffers import Buffers
-from oxenfs.store.cache import Cache, Object
+from oxenfs.store.cache import Cache
+from oxenfs.store.cache_objects import Object, chunk_key, small_key
 from oxenfs.store.cache_rows import CHUNKS, SMALL, Row
 from oxenfs.store.counters import Counters
 from oxenfs.store.flights import WHOLE, Data, Flight, FlightKey
@@ -121,7 +122,7 @@ class RemoteBlobs:
 
     def small_key(self, blob: ObjectHash) -> bytes:
         """Return the key of a small blob in the cache."""
-        return Cache.small_key(self._host, blob)
+        return small_key(self._host, blob)
 
     async def small(
         self,
@@ -282,7 +283,7 @@ class RemoteBlobs:
 
     def large_key(self, blob: ObjectHash, size: int) -> bytes:
         """Return the key of a large blob in the cache: that of a chunk without its number."""
-        return Cache.chunk_key(self._host, blob, size, 0)[:-4]
+        return chunk_key(self._host, blob, size, 0)[:-4]
 
     async def range(self, blob: ObjectHash, place: BlobPlace, offset: int, end: int) -> memoryview:
         """Return bytes of a large blob; they may lie in a buffer that the next read reuses."""

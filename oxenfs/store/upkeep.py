@@ -10,7 +10,7 @@ import blake3
 from oxenfs.store import cache_rows as rows
 from oxenfs.store.cache import Cache
 from oxenfs.store.cache_rows import CHUNKS, DERIVED, SMALL
-from oxenfs.store.eviction import recover
+from oxenfs.store.eviction import give_back, recover
 
 _ROWS_AT_ONCE = 4096
 _BLAKE3_BYTES = 32
@@ -60,7 +60,7 @@ def verify(cache: Cache, progress: Progress = lambda objects, size: None) -> Che
                 objects += 1
                 size += row.extent.length
                 progress(objects, size)
-    cache.give_back()
+    give_back(cache.env, cache.segments)
     return Checked(objects, size, cache.healed - before)
 
 
@@ -70,9 +70,9 @@ def collect(cache: Cache) -> int:
     Returns:
         the bytes that came free, as far as they were counted.
     """
-    before = cache.totals().used_bytes
+    before = cache.room.totals().used_bytes
     recover(cache.env, cache.segments)
-    cache.give_back()
+    give_back(cache.env, cache.segments)
     with cache.env.read() as txn:
         first_free = rows.number(txn, rows.NEXT_SEGMENT)
         known = {*rows.segments(txn), *rows.writers(txn)}
@@ -84,8 +84,8 @@ def collect(cache: Cache) -> int:
             # Nobody is about to write to it, and a number is never given twice.
             with cache.segments.closing(fd):
                 cache.segments.remove(number)
-    cache.shrink()
-    return max(0, before - cache.totals().used_bytes)
+    cache.room.shrink()
+    return max(0, before - cache.room.totals().used_bytes)
 
 
 def clear(cache: Cache, *, pinned: bool = False) -> int:
@@ -103,7 +103,7 @@ def clear(cache: Cache, *, pinned: bool = False) -> int:
                 for key, row in group:
                     if pinned or not rows.is_pinned(txn, table, key):
                         dropped += rows.drop(txn, table, key, row.extent)
-            cache.give_back()
+            give_back(cache.env, cache.segments)
             if len(group) < _ROWS_AT_ONCE:
                 break
             last = group[-1][0]

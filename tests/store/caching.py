@@ -9,7 +9,8 @@ from repositories import noise
 
 from oxenfs.model import CHUNK_BYTES
 from oxenfs.remote.verify import chunk_digest
-from oxenfs.store.cache import Cache, Object
+from oxenfs.store.cache import Cache
+from oxenfs.store.cache_objects import Object, chunk_key, small_key
 from oxenfs.store.cache_rows import CHUNKS, SMALL
 
 HOST = b"a host's 16 byte"
@@ -17,7 +18,7 @@ MIB = 1 << 20
 
 
 def small(data: bytes, host: bytes = HOST) -> Object:
-    return Object(SMALL, Cache.small_key(host, xxhash.xxh3_128_intdigest(data)), data)
+    return Object(SMALL, small_key(host, xxhash.xxh3_128_intdigest(data)), data)
 
 
 def smalls(count: int, size: int = 10_000, seed: object = "small") -> list[Object]:
@@ -26,7 +27,7 @@ def smalls(count: int, size: int = 10_000, seed: object = "small") -> list[Objec
 
 def chunk(blob: int, number: int, blob_size: int = 64 * MIB) -> Object:
     data = noise(CHUNK_BYTES, (blob, number))
-    return Object(CHUNKS, Cache.chunk_key(HOST, blob, blob_size, number), data, chunk_digest(data))
+    return Object(CHUNKS, chunk_key(HOST, blob, blob_size, number), data, chunk_digest(data))
 
 
 def held(cache: Cache, each: Object) -> bool:

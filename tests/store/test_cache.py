@@ -11,7 +11,8 @@ import pytest
 
 from oxenfs.errors import OxenfsError
 from oxenfs.store import eviction
-from oxenfs.store.cache import Cache, Object
+from oxenfs.store.cache import Cache
+from oxenfs.store.cache_objects import Object, small_key
 from oxenfs.store.cache_open import open_cache
 from oxenfs.store.upkeep import clear, collect, verify
 
@@ -38,7 +39,7 @@ def test_what_was_put_is_there_also_for_the_next_one(folder: Path) -> None:
     cache.close()
     again = open_cache(folder)
     assert all(held(again, each) for each in objects)
-    assert again.totals().blobs == 301
+    assert again.room.totals().blobs == 301
     assert again.large(chunk(7, 0).key[:-4]).here == 20
     again.close()
 
@@ -61,7 +62,7 @@ def test_derived_objects_are_kept_by_any_key(cache: Cache) -> None:
     large = os.urandom(3 * MIB + 5)
     cache.put(b"large", large)
     assert cache.get(b"large") == large
-    assert cache.totals().derived == 3
+    assert cache.room.totals().derived == 3
     with pytest.raises(ValueError, match="501"):
         cache.put(bytes(501), b"")
 
@@ -78,10 +79,10 @@ def test_the_limit_holds_on_the_disk_at_every_moment(folder: Path, limit: int) -
         )
         assert cache.put_many(group)
         assert held(cache, group[-1])
-        assert cache.totals().used_bytes <= limit
+        assert cache.room.totals().used_bytes <= limit
         assert on_disk(folder / "blobs" / "data") <= limit
-    assert cache.evicted > 100
-    assert cache.totals().used_bytes > limit // 2
+    assert cache.room.evicted > 100
+    assert cache.room.totals().used_bytes > limit // 2
     cache.close()
 
 
@@ -112,26 +113,26 @@ def test_a_large_cache_is_sampled(cache: Cache, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(eviction, "SAMPLE", 50)
     for turn in range(12):
         cache.put_many(smalls(100, 20_000, turn))
-    cache.set_limit(8 * MIB)
+    cache.room.set_limit(8 * MIB)
     kept = sum(held(cache, each) for turn in range(12) for each in smalls(100, 20_000, turn))
     assert 100 < kept < 400
-    assert cache.totals().used_bytes <= 8 * MIB
+    assert cache.room.totals().used_bytes <= 8 * MIB
 
 
 def test_what_is_pinned_stays(cache: Cache) -> None:
     pinned = [chunk(1, number, 2 * MIB) for number in range(8)]
     blob = pinned[0].key[:32]
-    assert cache.pin([(blob, 2 * MIB)]) == 1
-    assert cache.pin([(blob, 2 * MIB)]) == 0
+    assert cache.room.pin([(blob, 2 * MIB)]) == 1
+    assert cache.room.pin([(blob, 2 * MIB)]) == 0
     cache.put_many(pinned)
     for number in range(400):
         assert cache.put_many([chunk(2, number, 128 * MIB)])
     assert all(held(cache, each) for each in pinned)
-    assert cache.totals().pinned_bytes == 2 * MIB
+    assert cache.room.totals().pinned_bytes == 2 * MIB
     with pytest.raises(OxenfsError, match="cache-size"):
-        cache.pin([(Cache.small_key(HOST, 9), 70 * MIB)])
-    assert cache.totals().pinned_bytes == 2 * MIB
-    assert cache.unpin([blob, blob]) == 1
+        cache.room.pin([(small_key(HOST, 9), 70 * MIB)])
+    assert cache.room.totals().pinned_bytes == 2 * MIB
+    assert cache.room.unpin([blob, blob]) == 1
     for number in range(400, 800):
         cache.put_many([chunk(2, number, 256 * MIB)])
     assert not any(held(cache, each) for each in pinned)
@@ -140,7 +141,7 @@ def test_what_is_pinned_stays(cache: Cache) -> None:
 def test_a_cache_full_of_pinned_blobs_keeps_nothing_else(folder: Path) -> None:
     cache = open_cache(folder, 8 * MIB)
     pinned = [chunk(1, number, 7 * MIB) for number in range(24)]
-    cache.pin([(pinned[0].key[:32], 7 * MIB - 500_000)])
+    cache.room.pin([(pinned[0].key[:32], 7 * MIB - 500_000)])
     assert cache.put_many(pinned[:12])
     assert cache.put_many(pinned[12:])
     assert not cache.put_many([chunk(2, number) for number in range(8)])
@@ -172,11 +173,11 @@ def test_clear_leaves_what_is_pinned_and_gives_back_the_rest(cache: Cache, folde
     objects = smalls(200)
     cache.put_many(objects)
     cache.put(b"derived", bytes(MIB))
-    cache.pin([(objects[0].key, len(objects[0].data))])
+    cache.room.pin([(objects[0].key, len(objects[0].data))])
     assert clear(cache) == 200
     assert [held(cache, each) for each in objects] == [True] + [False] * 199
     assert clear(cache, pinned=True) == 1
-    assert cache.totals()[2:] == (0, 0, 0)
+    assert cache.room.totals()[2:] == (0, 0, 0)
     cache.close()
     assert on_disk(folder / "blobs" / "data") <= 256 * 4096
 

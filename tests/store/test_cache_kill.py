@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from oxenfs.store import cache_rows
-from oxenfs.store.cache import DAMAGED, Cache, Object
+from oxenfs.store.cache import Cache
+from oxenfs.store.cache_objects import Object, small_key
 from oxenfs.store.cache_open import open_cache
 from oxenfs.store.cache_rows import SMALL
+from oxenfs.store.cache_trouble import DAMAGED
 from oxenfs.store.segments import Extent
 from oxenfs.store.upkeep import collect, verify
 
@@ -69,7 +71,7 @@ def test_killed_anywhere_it_opens_at_once_and_keeps_its_limit(folder: Path) -> N
         collect(cache)
         assert verify(cache).damaged == 0
         assert _charged(cache) == on_disk_of(cache)
-        assert cache.totals().used_bytes <= LIMIT
+        assert cache.room.totals().used_bytes <= LIMIT
         cache.close()
 
 
@@ -92,7 +94,7 @@ def _charged(cache: Cache) -> int:
 
 def on_disk_of(cache: Cache) -> int:
     """Return what the segments take up and what was granted but not written yet."""
-    unwritten = cache._end - cache._at
+    unwritten = cache.writer.unwritten_bytes
     return segments_on_disk(cache.folder / "data") + unwritten
 
 
@@ -212,7 +214,7 @@ def test_a_start_after_a_kill_walks_nothing(folder: Path) -> None:
     with cache.env.write() as txn:
         for first in range(0, KNOWN, 10_000):
             added = [
-                (SMALL, Cache.small_key(HOST, number), Extent(7, number * 4096, 4096), b"")
+                (SMALL, small_key(HOST, number), Extent(7, number * 4096, 4096), b"")
                 for number in range(first, first + 10_000)
             ]
             assert not cache_rows.put_new(txn, added)
@@ -221,7 +223,7 @@ def test_a_start_after_a_kill_walks_nothing(folder: Path) -> None:
     started = time.monotonic()
     again = open_cache(folder)
     assert time.monotonic() - started < 3 * 2.0
-    assert again.totals().blobs == KNOWN
+    assert again.room.totals().blobs == KNOWN
     again.close()
 
 
@@ -261,7 +263,7 @@ def test_a_full_disk_keeps_nothing_more_and_loses_nothing(small_disk: Path) -> N
     cache.put(b"derived", bytes(100_000))
     assert all(held(cache, each) for each in kept)
     (small_disk / "other").unlink()
-    cache.set_limit(11 * MIB)
+    cache.room.set_limit(11 * MIB)
     assert cache.put_many([chunk(2, 1)])
-    assert cache.totals().used_bytes <= 11 * MIB
+    assert cache.room.totals().used_bytes <= 11 * MIB
     cache.close()

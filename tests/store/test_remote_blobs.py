@@ -449,7 +449,7 @@ async def test_a_cache_of_nothing_passes_everything_through(
     with blobs_of(source, folder, limit=0) as blobs:
         assert await read_all(blobs, blob, len(data)) == data
         assert blobs.cache is not None
-        assert blobs.cache.totals().blobs == 0
+        assert blobs.cache.room.totals().blobs == 0
 
 
 @in_trio
