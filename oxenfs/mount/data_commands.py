@@ -107,7 +107,7 @@ async def _pin(supply: Supply, root: Directory, paths: Sequence[bytes]) -> int:
 
     try:
         async for file in blobs_below(root, paths):
-            group.append((blobs.small_key(file.blob), file.place.size))
+            group.append((blobs.here.small_key(file.blob), file.place.size))
             if len(group) >= _PINS_AT_ONCE:
                 put()
         put()
@@ -123,7 +123,7 @@ async def _unpin(supply: Supply, root: Directory, paths: Sequence[bytes]) -> int
     count = 0
     group: list[bytes] = []
     async for file in blobs_below(root, paths):
-        group.append(supply.fetched.small_key(file.blob))
+        group.append(supply.fetched.here.small_key(file.blob))
         if len(group) >= _PINS_AT_ONCE:
             count += supply.cache.room.unpin(group)
             group.clear()

@@ -158,7 +158,7 @@ class Operations(pyfuse3.Operations):
     def give_ahead(self, blobs: RemoteBlobs) -> None:
         """Give the kernel what `blobs` reads ahead. For trees whose files never change."""
         self._pages = Pages()
-        blobs.tell_ahead(self._pages.give)
+        blobs.ahead.tell(self._pages.give)
 
     def detach(self) -> None:
         """Let go of the kernel, of which the session is about to end. Blocks up to a second."""

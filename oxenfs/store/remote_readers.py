@@ -22,7 +22,7 @@ class SmallReader:
     """Reads a blob of up to 1 MiB.
 
     Attributes:
-        tags: see `RemoteBlobs.tell_ahead`; set by who opened it.
+        tags: see `SmallAhead.tell`; set by who opened it.
     """
 
     __slots__ = ("_blob", "_blobs", "_sibling", "_size", "keep_cache", "tags")
@@ -61,7 +61,7 @@ class SmallReader:
     def close(self) -> None:
         """Note what was read without us."""
         if self._sibling is not None and self.tags is not None:
-            self._blobs.note_told(self._sibling, self.tags)
+            self._blobs.ahead.note_closed(self._sibling, self.tags)
             self._sibling = None
 
 

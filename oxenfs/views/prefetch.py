@@ -134,10 +134,10 @@ class Prefetch:
         raise self._does_not_fit()
 
     def _blobs_missing(self, file: CommitFile) -> bool:
-        return self._blobs.is_missing(file.blob, file.place.size)
+        return self._blobs.here.is_missing(file.blob, file.place.size)
 
     def _has(self, file: CommitFile) -> bool:
-        return self._blobs.has_small(file.blob, file.place.size)
+        return self._blobs.here.has_small(file.blob, file.place.size)
 
     @staticmethod
     def _does_not_fit() -> OxenfsError:

@@ -24,9 +24,10 @@ from oxenfs.errors import (
     StaleRevision,
 )
 from oxenfs.model import CHUNK_BYTES, ObjectHash
-from oxenfs.store import remote_blobs, transfers
+from oxenfs.store import transfers
 from oxenfs.store.flights import Recent
 from oxenfs.store.remote_blobs import RemoteBlobs
+from oxenfs.store.waiting import OPEN_WAIT_S
 from oxenfs.store.window import WINDOW_BYTES_MAX
 
 from .elsewhere import MIB, Elsewhere, blobs_of, opened, read_all, until
@@ -337,7 +338,7 @@ async def test_a_dead_server_fails_reads_at_the_deadline_and_then_at_once(
         async with trio.open_nursery() as nursery:
             for number in range(1, 20):
                 nursery.start_soon(read, number)
-        assert max(failed[19:]) < 3 * remote_blobs.OPEN_WAIT_S
+        assert max(failed[19:]) < 3 * OPEN_WAIT_S
         # What is here is not touched by that.
         assert await read_all(blobs, found[0], 100) == datas[0]
         source.gate.set()
@@ -387,7 +388,7 @@ async def test_a_large_blob_is_checked_when_all_of_it_is_here(
         source.altered[blob] = 1
         wrong = await read_all(blobs, blob, size)
         assert wrong != data
-        key = blobs.large_key(blob, size)
+        key = blobs.here.large_key(blob, size)
         # The last that is done about it.
         await until(lambda: "does not have its hash" in caplog.text)
         assert blobs.wholes.strikes(blob, size) == 1
@@ -425,7 +426,7 @@ async def test_verify_full_hands_out_nothing_unchecked(source: Elsewhere, folder
     source.altered[blob] = 1
     with blobs_of(source, folder, verify_full=True) as blobs:
         assert bytes(await opened(blobs, blob, size).read(5, 100)) == data[5:105]
-        assert blobs.wholes.is_checked(blobs.large_key(blob, size), size)
+        assert blobs.wholes.is_checked(blobs.here.large_key(blob, size), size)
         asked = source.requests
         assert await read_all(blobs, blob, size) == data
         assert source.requests == asked

@@ -37,7 +37,7 @@ class Folder:
         self.blobs = blobs
         self.told: dict[int, bytes] = {}
         self.lock = threading.Lock()
-        blobs.tell_ahead(self.note)
+        blobs.ahead.tell(self.note)
 
     def note(self, came: object) -> None:
         assert isinstance(came, list)
