@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 from collections import OrderedDict
 from collections.abc import Mapping
+from fractions import Fraction
 
 import trio
 
@@ -18,7 +19,7 @@ from oxenfs.frames import plans
 from oxenfs.frames.jobs import Video
 from oxenfs.frames.plans import Plan
 from oxenfs.frames.select import MISSING
-from oxenfs.frames.service import Frames, pts_text
+from oxenfs.frames.service import Frames
 from oxenfs.frames.spec import Spec
 from oxenfs.model import Kind
 from oxenfs.store.columns import Listing, columns_alike, columns_of
@@ -227,7 +228,7 @@ class FrameFile(File):
                 raise DecodeError("the video, or its segment, has no such frame")
             index = await folder.framing.frames.index(folder.video)
             found["user.oxen.frame"] = str(frame).encode()
-            found["user.oxen.pts"] = pts_text(index.time(frame)).encode()
+            found["user.oxen.pts"] = _pts_text(index.time(frame)).encode()
         except (VideoError, DecodeError) as exc:
             found[ERROR_XATTR] = str(exc).encode()
         return found
@@ -266,3 +267,8 @@ def _columns(count: int, ending: str, mtime_ns: int) -> bytes:
 
 
 _EMPTY = Listing(columns_of([]))
+
+
+def _pts_text(time: Fraction) -> str:
+    """Return a time in seconds as an exact fraction and as a decimal."""
+    return f"{time.numerator}/{time.denominator} {float(time):.6f}"

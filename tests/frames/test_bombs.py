@@ -17,7 +17,7 @@ import trio
 from in_trio import in_trio
 
 from oxenfs.errors import OxenfsError, VideoError
-from oxenfs.frames import service
+from oxenfs.frames import planning
 from oxenfs.frames.jobs import Video
 from oxenfs.frames.service import Frames
 from oxenfs.frames.spec import parse
@@ -102,7 +102,7 @@ def endless(name: str, data: bytes) -> Video:
 @unhurried
 async def test_a_stream_without_end(container: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if not LONG:
-        monkeypatch.setattr(service, "_PLAN_DEADLINE_S", 12.0)
+        monkeypatch.setattr(planning, "_DEADLINE_S", 12.0)
     bomb = endless("endless", clip(range(0, 200, 4), container=container, b_frames=0))
     async with watched() as frames:
         with trio.fail_after(BOMB_S):
