@@ -17,7 +17,7 @@ from oxenfs.store.cache import Cache
 from oxenfs.store.cache_objects import Object, chunk_key, small_key
 from oxenfs.store.cache_rows import CHUNKS, SMALL, Row
 from oxenfs.store.flights import WHOLE, Data, FlightKey, Recent
-from oxenfs.store.transfers import Ahead
+from oxenfs.store.queued import Ahead
 from oxenfs.store.whole import Wholes
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from oxenfs.remote.breaker import Breaker
+from oxenfs.store.arrivals import Told
 from oxenfs.store.flights import Data
+from oxenfs.store.queued import Ahead
 from oxenfs.store.remote_here import Here
 from oxenfs.store.remote_readers import Tags
 from oxenfs.store.siblings import Sibling, Siblings
-from oxenfs.store.transfers import Ahead, Told, Transfers
+from oxenfs.store.transfers import Transfers
 
 _TOLD_MAX = 100_000
 
@@ -40,7 +42,7 @@ class SmallAhead:
                 self._told.update(tag for tag, _ in came)
                 told(came)
 
-            self._transfers.on_ahead = note
+            self._transfers.tell_ahead(note)
 
     def note_read(self, sibling: Sibling, tags: Tags | None) -> list[Ahead]:
         """Note the first read of a small file; return others of its folder that are to come."""

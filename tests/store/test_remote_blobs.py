@@ -24,7 +24,7 @@ from oxenfs.errors import (
     StaleRevision,
 )
 from oxenfs.model import CHUNK_BYTES, ObjectHash
-from oxenfs.store import transfers
+from oxenfs.store import queued, transfers
 from oxenfs.store.flights import Recent
 from oxenfs.store.remote_blobs import RemoteBlobs
 from oxenfs.store.waiting import OPEN_WAIT_S
@@ -231,7 +231,7 @@ async def test_an_error_is_told_to_all_who_wait(
 async def test_who_is_refused_is_not_asked_again_at_once(
     source: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfers, "_DENIED_S", 0.5)
+    monkeypatch.setattr(queued, "_DENIED_S", 0.5)
     data = noise(100, "refused")
     blob = source.add(data)
     source.failures = [AccessDenied("403")]
@@ -466,20 +466,20 @@ async def test_memory_is_bounded(source: Elsewhere) -> None:
             kept = blobs.transfers.recent
             # Chunks arrive while this looks.
             with blobs.transfers.lock:
-                assert kept._bytes == sum(map(len, kept._kept.values())) <= transfers._RECENT_BYTES
-                assert blobs.transfers._ahead_bytes <= transfers.AHEAD_BYTES_MAX
+                assert kept._bytes == sum(map(len, kept._kept.values())) <= queued.RECENT_BYTES
+                assert blobs.transfers.room_ahead() >= 0
     assert sum(length for _, _, length in source.ranges) < size * 1.1
 
 
 def test_what_came_stays_until_as_much_came_after_it() -> None:
     # A window that stays full: what is read now came that long ago.
     ahead = WINDOW_BYTES_MAX // CHUNK_BYTES
-    recent = Recent(transfers._RECENT_BYTES)
+    recent = Recent(queued.RECENT_BYTES)
     for number in range(1000):
         recent.put(number, bytes(CHUNK_BYTES))
         if number >= ahead:
             assert recent.get(number - ahead) is not None
-    assert recent._bytes <= transfers._RECENT_BYTES
+    assert recent._bytes <= queued.RECENT_BYTES
 
 
 @in_trio
