@@ -91,6 +91,10 @@ class RemoteUnavailable(OxenfsError):
     """No answer from the remote within the deadline, after our own retries."""
 
 
+class NoServer(RemoteUnavailable):
+    """Nobody is at the address: no such host, or nothing listens there."""
+
+
 class Busy(RemoteUnavailable):
     """The remote asks to come back later.
 

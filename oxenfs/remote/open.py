@@ -42,7 +42,7 @@ def open_remote(address: Address, *, insecure: bool = False, timeout_s: float = 
         )
     secret = None if token is None else token.secret
     remote = HttpRemote(hosted, secret, timeout_s)
-    return Retrying(remote, Patience(deadline_s=timeout_s))
+    return Retrying(remote, Patience(deadline_s=timeout_s), met=False)
 
 
 def _is_safe(hosted: Hosted) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from oxenfs.errors import Busy, IntegrityError, OxenfsError, RemoteUnavailable
+from oxenfs.errors import Busy, IntegrityError, NoServer, OxenfsError, RemoteUnavailable
 from oxenfs.model import Author, Branch, Commit, ObjectHash
 from oxenfs.remote.base import Beginning, BlobPlace, DirectoryNodes, Remote, TreePlace
 from oxenfs.remote.breaker import Breaker
@@ -49,14 +49,21 @@ class Retrying(Wrapping):
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
         breaker: Breaker | None = None,
+        *,
+        met: bool = True,
     ) -> None:
-        """Ask `inner`, unless `breaker` is open; `sleep` and `monotonic` are the clock's."""
+        """Ask `inner`, unless `breaker` is open; `sleep` and `monotonic` are the clock's.
+
+        `met` says whether it has answered before. A server that is away may come back, and is worth
+        waiting for; where none has been seen yet, the address is wrong: that is told at once.
+        """
         super().__init__(inner)
         self._patience = patience or Patience()
         self._sleep = sleep
         self._monotonic = monotonic
         self.breaker = breaker or Breaker(monotonic)
         self.retries = 0
+        self._met = met
 
     def branches(self) -> list[Branch]:
         """Return all branches, sorted by name."""
@@ -110,8 +117,10 @@ class Retrying(Wrapping):
                 self.breaker.missed(started, str(exc))
             raise
         except OxenfsError:
+            self._met = True
             self.breaker.answered()
             raise
+        self._met = True
         self.breaker.answered()
         return found
 
@@ -129,6 +138,8 @@ class Retrying(Wrapping):
                     if damaged:
                         raise
                     damaged = True
+                if isinstance(exc, NoServer) and not self._met:
+                    raise
                 wait = pause * (1 + random.random() / 2)
                 if isinstance(exc, Busy):
                     wait = max(wait, exc.retry_after_s)

@@ -14,6 +14,7 @@ from oxenfs.errors import (
     Busy,
     Conflict,
     IntegrityError,
+    NoServer,
     NotFound,
     OxenfsError,
     RemoteRefused,
@@ -262,7 +263,7 @@ def test_a_reset_connection_is_no_answer(bad: Misbehaving, part: int) -> None:
 
 def test_a_refused_connection_asks_whether_a_server_is_running(bad: Misbehaving) -> None:
     bad.port = free_port()
-    text = failure(bad, RemoteUnavailable)
+    text = failure(bad, NoServer)
     assert "refused the connection: is a server running there?" in text
 
 

@@ -13,6 +13,7 @@ from oxenfs.errors import (
     Busy,
     Conflict,
     IntegrityError,
+    NoServer,
     NotFound,
     RemoteRefused,
     RemoteUnavailable,
@@ -203,4 +204,19 @@ def test_a_server_that_is_back_is_heard(bad: Misbehaving, clock: Clock) -> None:
     remote = Retrying(bad.remote(), sleep=clock.sleep, monotonic=clock.monotonic)
     assert remote.branch("main").commit == 1
     assert clock.pauses[1] == 5.0
+    assert remote.retries == 2
+
+
+def test_nobody_at_an_address_that_never_answered_is_told_at_once(clock: Clock) -> None:
+    inner = Failing(NoServer("nobody"))
+    remote = Retrying(
+        cast("Remote", inner), sleep=clock.sleep, monotonic=clock.monotonic, met=False
+    )
+    with pytest.raises(NoServer, match="nobody"):
+        remote.branch("main")
+    assert clock.pauses == []
+    assert QUESTIONS["branch"](remote) == "fine"
+    # From now on it is worth waiting for.
+    inner.failures = [NoServer("away"), NoServer("away")]
+    assert QUESTIONS["branch"](remote) == "fine"
     assert remote.retries == 2

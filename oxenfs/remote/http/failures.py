@@ -20,6 +20,7 @@ from oxenfs.errors import (
     Busy,
     Conflict,
     IntegrityError,
+    NoServer,
     NotFound,
     OxenfsError,
     RemoteRefused,
@@ -41,9 +42,11 @@ def no_answer(exc: Exception, host: str, where: str, timeout_s: float) -> Oxenfs
     chain = list(_chain(exc))
     if any(isinstance(each, socket.gaierror) for each in chain):
         text = f"there is no host {host} ({_reason(exc)}): is the address right?"
-    elif any(isinstance(each, ConnectionRefusedError) for each in chain):
+        return NoServer(f"{text} ({where})")
+    if any(isinstance(each, ConnectionRefusedError) for each in chain):
         text = f"{host} refused the connection: is a server running there?"
-    elif any(isinstance(each, requests.ConnectTimeout) for each in chain):
+        return NoServer(f"{text} ({where})")
+    if any(isinstance(each, requests.ConnectTimeout) for each in chain):
         text = f"{host} took no connection within {timeout_s:g} s: can it be reached from here?"
     elif any(isinstance(each, requests.Timeout | TimeoutError) for each in chain):
         text = f"{host} answered nothing, or too slowly, for {timeout_s:g} s"
