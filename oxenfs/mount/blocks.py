@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import bisect
 from array import array
+from typing import TypeAlias
 
 from oxenfs.errors import NotFound
+
+Inode: TypeAlias = int  # pyfuse3 has plain numbers
 
 ROOT = 1
 """The number of the root, which is in no block."""

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, TypeAlias
 import trio
 
 from oxenfs.errors import NotFound
-from oxenfs.mount.blocks import ROOT
-from oxenfs.mount.inodes import DirectoryChange, Inode, Inodes
+from oxenfs.mount.blocks import ROOT, Inode
+from oxenfs.mount.given import DirectoryChange
+from oxenfs.mount.inodes import Inodes
 from oxenfs.store.columns import Listing
 from oxenfs.store.difference import Step, steps_between
 from oxenfs.views.base import Directory, Node
@@ -81,7 +82,7 @@ class Changes:
         before, after = await old.listing(), await new.listing()
         keeps = old.rows_tell_content and new.rows_tell_content
         steps = await _steps(before, after)
-        numbers = self._inodes.children(inode, before)
+        numbers = self._inodes.given.children(inode, before)
         self.directories.append(DirectoryChange(inode, before, after, steps, keeps))
         for step in steps:
             if step.same and keeps:

@@ -1,16 +1,15 @@
-"""Inode numbers: one block of consecutive numbers per directory, and what a move does to them.
+"""Which inode number is which node, and what a number that no listing has any more meant.
 
 The children of a directory get the numbers `base`, `base + 1`, ... in the order of its listing, all
-at once, the first time it is listed or looked into. So a listing of 200,000 files costs one record
-of 28 bytes, and nothing is kept per file. From a number back: the block by bisection, the parent
-from the block, the row from the distance to the base. Lookup counts are not needed: a number is
-never given to anything else while the mount lives, so there is nothing that `forget` could free.
+at once, the first time it is listed or looked into (`oxenfs.mount.given`). So a listing of 200,000
+files costs one record of 28 bytes, and nothing is kept per file. From a number back: the block by
+bisection, the parent from the block, the row from the distance to the base. Lookup counts are not
+needed: a number is never given to anything else while the mount lives, so there is nothing that
+`forget` could free.
 
 When the mount moves to another root, a directory keeps its number, and so do the files in it that
-are the same; others get new numbers. Directories that did not change keep their block, whichever
-root they are found under. Of those that did, `Numbers` says which row has which number; it is
-merged by name from the one before (`move`). A number that no row has any more still leads to what
-it meant: to the file, in the world (the root, at that time) in which it was given out. A directory
+are the same; others get new numbers. A number that no row has any more still leads to what it
+meant: to the file, in the world (the root, at that time) in which it was given out. A directory
 that is gone is `NotFound`.
 """
 
@@ -18,21 +17,20 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import NamedTuple
 
 from oxenfs.errors import NotADirectory, NotFound, OxenfsError, StaleRevision
-from oxenfs.mount.blocks import ROOT, Blocks
+from oxenfs.mount.blocks import ROOT, Inode
+from oxenfs.mount.given import DirectoryChange, Given
 from oxenfs.mount.made import as_made
 from oxenfs.mount.numbers import Numbering, Numbers
 from oxenfs.mount.unlisted import Unlisted
 from oxenfs.store.columns import Listing
-from oxenfs.store.difference import Step, steps_between
+from oxenfs.store.difference import steps_between
 from oxenfs.views.base import Directory, File, Node
 
-Inode: TypeAlias = int  # pyfuse3 has plain numbers
 _DIRECTORIES_KEPT = 4096
-_RETIRED_KEPT = 50_000
 
 
 class Looked(NamedTuple):
@@ -43,78 +41,35 @@ class Looked(NamedTuple):
     numbers: Numbers
 
 
-class DirectoryChange(NamedTuple):
-    """What a move does to the listing of one directory.
-
-    Attributes:
-        keeps: equal rows are the same things, and keep their numbers.
-    """
-
-    inode: Inode
-    old: Listing
-    new: Listing
-    steps: list[Step]
-    keeps: bool
-
-
 class Inodes:
     """Which inode is which node. Used from one trio loop; only coroutines wait.
 
     Attributes:
         generation: how often the mount has moved.
+        given: the numbers of the rows of listings.
     """
 
     def __init__(self, root: Directory) -> None:
         """Give `root` the number 1."""
         self.generation = 0
         self._root = root
-        # The world of each block is an index of `_worlds`.
-        self._blocks = Blocks(ROOT + 1)
-        self._block_of: dict[Inode, int] = {}
-        # Of directories that changed since they were looked into first.
-        self._merged: dict[Inode, Numbers] = {}
-        # Numbers that files had before: who comes back unchanged gets them back.
-        self._retired: OrderedDict[bytes, Inode] = OrderedDict()
+        self.given = Given()
         self._unlisted = Unlisted()
         # Directories that may have files in common.
         self._sharing: dict[Hashable, array[int]] = {}
         self._directories: OrderedDict[Inode, Directory] = OrderedDict()
+        # The world of each block is an index of these.
         self._worlds: list[Directory] = [root]
         self._world_of: dict[Hashable, int] = {root.key: 0}
-        self._world = 0
 
     @property
     def root(self) -> Directory:
         """What number 1 is now."""
         return self._root
 
-    def children(self, parent: Inode, listing: Listing) -> Numbers:
-        """Return the inodes of the rows of `listing`, the listing of directory `parent` now.
-
-        Raises:
-            StaleRevision: the directory had another number of entries before.
-        """
-        merged = self._merged.get(parent)
-        if merged is not None:
-            if merged.count != listing.count:
-                raise StaleRevision(f"directory {parent} is not what it was")
-            return merged
-        block = self._block_of.get(parent)
-        if block is None:
-            block = self._blocks.add(parent, listing.count, self._world)
-            self._block_of[parent] = block
-        elif self._blocks.counts[block] != listing.count:
-            raise StaleRevision(f"directory {parent} is not what it was")
-        return Numbers.block(self._blocks.bases[block], listing.count)
-
     def unlisted(self, parent: Inode, name: bytes, node: Node) -> Inode:
         """Return the inode of a node that no listing shows; the same one for the same key."""
-
-        def new() -> Inode:
-            # A block of its own keeps the bases sorted and the bisection right.
-            return self._blocks.bases[self._blocks.add(parent, 1, self._world)]
-
-        return self._unlisted.number(parent, name, node, new)
+        return self._unlisted.number(parent, name, node, lambda: self.given.single(parent))
 
     async def look(self, inode: Inode) -> Looked:
         """Return a directory, its listing and its numbers, all of the same generation.
@@ -136,10 +91,10 @@ class Inodes:
                 continue
             if directory.by_name:
                 return Looked(directory, listing, self._named(inode, directory, listing))
-            if directory.shares is not None and inode not in self._block_of:
+            if directory.shares is not None and inode not in self.given:
                 await self._share(inode, directory.shares, listing)
             if generation == self.generation:
-                return Looked(directory, listing, self.children(inode, listing))
+                return Looked(directory, listing, self.given.children(inode, listing))
 
     def _named(self, parent: Inode, directory: Directory, listing: Listing) -> Numbers:
         """Return the numbers of a listing whose rows are looked up by name as well."""
@@ -169,13 +124,13 @@ class Inodes:
                 theirs = await found.listing()
             except OxenfsError:
                 continue  # that one cannot be read; this one can
-            if generation != self.generation or inode in self._block_of:
+            if generation != self.generation or inode in self.given:
                 return
-            self._share_rows(numbers, listing, theirs, self.children(sibling, theirs))
+            self._share_rows(numbers, listing, theirs, self.given.children(sibling, theirs))
             left = [row for row in left if not numbers[row]]
-        if generation != self.generation or inode in self._block_of:
+        if generation != self.generation or inode in self.given:
             return  # a move meanwhile, or somebody else was quicker
-        self._number(inode, listing, numbers)
+        self.given.number(inode, listing, numbers)
         siblings.append(inode)
 
     def _share_rows(
@@ -187,19 +142,6 @@ class Inodes:
                 for row, number in enumerate(taken, step.new):
                     if not numbers[row] and not listing.is_directory(row):
                         numbers[row] = number
-
-    def _number(self, inode: Inode, listing: Listing, numbers: array[int]) -> None:
-        """Give the rows of a directory those numbers, and new ones where there is a 0."""
-        building = Numbering()
-        rows = array("I")
-        for row, number in enumerate(numbers):
-            if not number:
-                number = self._blocks.next + len(rows)
-                rows.append(row)
-            building.add(number)
-        self._block_of[inode] = self._blocks.add_rows(inode, rows, listing.count, self._world)
-        if len(rows) != listing.count:
-            self._merged[inode] = building.numbers()
 
     async def node(self, inode: Inode) -> Node:
         """Return the node with that number.
@@ -234,7 +176,7 @@ class Inodes:
         None if that is not the listing from which its folder's numbers were given out, as a view
         may show other names than the commit has.
         """
-        parent = self._blocks.parent(inode)
+        parent = self.given.blocks.parent(inode)
         directory = self._known(parent)
         generation = self.generation
         if not isinstance(directory, Directory) or directory.by_name:
@@ -242,7 +184,7 @@ class Inodes:
         own = await directory.listing()
         if not own.is_same(listing) or generation != self.generation:
             return None
-        return self.children(parent, listing).inode
+        return self.given.children(parent, listing).inode
 
     async def directory(self, inode: Inode) -> Directory:
         """Return the directory with that number; raise `NotADirectory` for another node."""
@@ -263,7 +205,7 @@ class Inodes:
         while inode != ROOT:
             if inode in self._unlisted:
                 return True
-            inode = self._blocks.parent(inode)
+            inode = self.given.blocks.parent(inode)
         return False
 
     async def is_current(self, inode: Inode) -> bool:
@@ -272,11 +214,11 @@ class Inodes:
 
     def parent(self, inode: Inode) -> Inode:
         """Return the directory in which a node got its number; raise `NotFound`."""
-        return self._blocks.parent(inode)
+        return self.given.blocks.parent(inode)
 
     def is_known(self, inode: Inode) -> bool:
         """Return whether the kernel may know anything in the directory `inode`."""
-        return inode in self._block_of or self._unlisted.has_in(inode)
+        return inode in self.given or self._unlisted.has_in(inode)
 
     def hidden(self, parent: Inode) -> list[tuple[Inode, bytes, Node]]:
         """Return number, name and node of the children of `parent` that no listing shows."""
@@ -299,73 +241,13 @@ class Inodes:
         if world is None:
             world = self._world_of[root.key] = len(self._worlds)
             self._worlds.append(root)
-        self._world = world
+        self.given.world = world
         self._root = root
         self.generation += 1
         self._directories.clear()
         for change in changes:
-            self._merged[change.inode] = self._merge(change)
+            self.given.move(change)
         self._unlisted.change(hidden)
-
-    def renumber(self, parent: Inode, listing: Listing, rows: Sequence[int]) -> None:
-        """Give rows (ascending) of `listing`, that of `parent` now, new numbers.
-
-        The ones before are whoever's knows them.
-        """
-        before = self.children(parent, listing)
-        building = Numbering()
-        at = 0
-        for offset, row in enumerate(rows):
-            for first, count in before.runs(at, row):
-                building.add(first, count)
-            building.add(self._blocks.next + offset)
-            at = row + 1
-        for first, count in before.runs(at, listing.count):
-            building.add(first, count)
-        self._blocks.add_rows(parent, array("I", rows), listing.count, self._world)
-        self._merged[parent] = building.numbers()
-
-    def _merge(self, change: DirectoryChange) -> Numbers:
-        """Return the numbers of the new listing; those not taken over are a block of their own."""
-        parent, old, new = change.inode, change.old, change.new
-        before = self.children(parent, old)
-        building = Numbering()
-        rows = array("I")
-        for step in change.steps:
-            if step.same and change.keeps:
-                for first, count in before.runs(step.old, step.old + step.length):
-                    building.add(first, count)
-                continue
-            for offset in range(step.length):
-                was, now = step.old + offset, step.new + offset
-                both = step.old >= 0 and step.new >= 0
-                if both and old.is_directory(was) and new.is_directory(now):
-                    building.add(before.inode(was))
-                    continue
-                if step.old >= 0:
-                    self._retire(parent, old, was, before.inode(was), keeps=change.keeps)
-                if step.new < 0:
-                    continue
-                again = self._retired.get(_identity(parent, new, now)) if change.keeps else None
-                if again is None:
-                    again = self._blocks.next + len(rows)
-                    rows.append(now)
-                building.add(again)
-        if rows:
-            self._blocks.add_rows(parent, rows, new.count, self._world)
-        return building.numbers()
-
-    def _retire(
-        self, parent: Inode, listing: Listing, row: int, inode: Inode, *, keeps: bool
-    ) -> None:
-        if listing.is_directory(row):
-            # Never the same again: processes may still be in it, and in folders below.
-            self._block_of.pop(inode, None)
-            self._merged.pop(inode, None)
-        elif keeps:
-            self._retired[_identity(parent, listing, row)] = inode
-            if len(self._retired) > _RETIRED_KEPT:
-                self._retired.popitem(last=False)
 
     async def _current(self, inode: Inode) -> Node | None:
         """Return the node, None if it is not in the tree that is mounted now."""
@@ -375,7 +257,7 @@ class Inodes:
             if inode in self._unlisted:
                 return None
             below.append(inode)
-            inode = self._blocks.parent(inode)
+            inode = self.given.blocks.parent(inode)
         generation = self.generation
         for child in reversed(below):
             if not isinstance(node, Directory):
@@ -383,7 +265,7 @@ class Inodes:
             listing = await node.listing()
             if generation != self.generation:
                 return None  # whoever asked looks again
-            row = self.children(inode, listing).row(child)
+            row = self.given.children(inode, listing).row(child)
             if row < 0:
                 return None
             node = node.child(listing, row)
@@ -395,7 +277,9 @@ class Inodes:
         return node
 
     async def _as_made(self, inode: Inode) -> tuple[Node, list[bytes]]:
-        return await as_made(inode, self._blocks, self._unlisted, self._worlds, self._world)
+        return await as_made(
+            inode, self.given.blocks, self._unlisted, self._worlds, self.given.world
+        )
 
     def _known(self, inode: Inode) -> Node | None:
         if inode == ROOT:
@@ -405,9 +289,3 @@ class Inodes:
             self._directories.move_to_end(inode)
             return kept
         return self._unlisted.node(inode) if inode in self._unlisted else None
-
-
-def _identity(parent: Inode, listing: Listing, row: int) -> bytes:
-    """Return what makes a file the same one again, in a folder of that number."""
-    facts = (parent, listing.kinds[row], listing.sizes[row], listing.mtimes[row])
-    return b"%d %d %d %d " % facts + listing.hashes_between(row, row + 1) + listing.name(row)

@@ -16,8 +16,8 @@ import pyfuse3
 
 from oxenfs.errors import NotFound
 from oxenfs.model import NAME_BYTES_MAX
+from oxenfs.mount.blocks import Inode
 from oxenfs.mount.gate import Gate
-from oxenfs.mount.inodes import Inode
 from oxenfs.mount.merged import MergedListing
 from oxenfs.mount.operations import Operations, Usage, guarded
 from oxenfs.mount.overlaid import OverlayInodes
@@ -191,7 +191,7 @@ class LookingOperations(Operations):
             return MergedListing(nid, [], None, None)
         below, numbers = await self.overlay.below(nid), None
         if below is not None:
-            numbers = self.inodes.children(await self.nodes.lower(nid), below)
+            numbers = self.inodes.given.children(await self.nodes.lower(nid), below)
         return MergedListing(nid, self._upper.entries(nid), below, numbers)
 
     def _reply_node(self, nid: Nid) -> pyfuse3.EntryAttributes:

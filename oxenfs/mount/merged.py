@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterator
 
-from oxenfs.mount.inodes import Inode
+from oxenfs.mount.blocks import Inode
 from oxenfs.mount.numbers import Numbers
 from oxenfs.overlay.nodes import Entry, Nid
 from oxenfs.store.columns import Listing

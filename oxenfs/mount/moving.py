@@ -27,9 +27,9 @@ import trio
 
 from oxenfs.errors import OxenfsError, UsageError
 from oxenfs.model import hash_text
+from oxenfs.mount.blocks import Inode
 from oxenfs.mount.changes import find_changes
 from oxenfs.mount.control import Command, Send
-from oxenfs.mount.inodes import Inode
 from oxenfs.mount.operations import Operations, Usage
 from oxenfs.mount.served import Shown
 from oxenfs.remote.revision import Revision

@@ -13,7 +13,7 @@ import pyfuse3
 
 from oxenfs.errors import Exists, IsADirectory, NotADirectory, NotEmpty, NotFound, NotPermitted
 from oxenfs.model import NAME_BYTES_MAX
-from oxenfs.mount.inodes import Inode
+from oxenfs.mount.blocks import Inode
 from oxenfs.mount.looking import LookingOperations, changing
 from oxenfs.mount.operations import OpenedFile
 from oxenfs.overlay.nodes import Nid

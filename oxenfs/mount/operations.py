@@ -23,9 +23,10 @@ import pyfuse3
 
 from oxenfs.errors import IsADirectory, OxenfsError, ReadOnly, RenumberedInode
 from oxenfs.model import NAME_BYTES_MAX, Kind
+from oxenfs.mount.blocks import Inode
 from oxenfs.mount.errno import errno_of
 from oxenfs.mount.handles import Handles
-from oxenfs.mount.inodes import Inode, Inodes
+from oxenfs.mount.inodes import Inodes
 from oxenfs.mount.numbers import Numbers
 from oxenfs.mount.pages import Pages
 from oxenfs.store.columns import Listing

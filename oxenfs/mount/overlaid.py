@@ -12,8 +12,8 @@ from collections.abc import Container, Iterable
 import trio
 
 from oxenfs.errors import NotADirectory, NotFound, ReadOnly, RenumberedInode, StaleRevision
-from oxenfs.mount.blocks import ROOT
-from oxenfs.mount.inodes import Inode, Inodes
+from oxenfs.mount.blocks import ROOT, Inode
+from oxenfs.mount.inodes import Inodes
 from oxenfs.overlay.nodes import ROOT as ROOT_NODE
 from oxenfs.overlay.nodes import Nid
 from oxenfs.store.columns import Listing
@@ -57,7 +57,7 @@ class OverlayInodes:
 
     def row(self, parent: Inode, listing: Listing, row: int) -> Inode:
         """Return the number of a row of the listing of a lower directory."""
-        return self._inodes.children(parent, listing).inode(row)
+        return self._inodes.given.children(parent, listing).inode(row)
 
     async def lower(self, folder: Nid) -> Inode:
         """Return what the lower tree calls the origin of a folder that has one."""
@@ -187,7 +187,7 @@ class OverlayInodes:
             return
         rows = sorted(row for row in map(listing.find, names) if row >= 0)
         if rows:
-            self._inodes.renumber(lower, listing, rows)
+            self._inodes.given.renumber(lower, listing, rows)
 
     def lower_numbers(self) -> frozenset[Nid]:
         """Return the nodes that programs know by the number that the lower tree has for them."""

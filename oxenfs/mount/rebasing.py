@@ -11,8 +11,8 @@ import trio
 
 from oxenfs.errors import OxenfsError
 from oxenfs.model import ObjectHash, hash_text
+from oxenfs.mount.blocks import Inode
 from oxenfs.mount.changes import Changes, find_changes
-from oxenfs.mount.inodes import Inode
 from oxenfs.mount.moving import Mover
 from oxenfs.mount.operations import Usage
 from oxenfs.mount.writing import WritingOperations

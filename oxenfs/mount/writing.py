@@ -9,8 +9,8 @@ import stat
 import pyfuse3
 
 from oxenfs.errors import IsADirectory, NotPermitted, OxenfsError
+from oxenfs.mount.blocks import Inode
 from oxenfs.mount.handles import UnknownHandle
-from oxenfs.mount.inodes import Inode
 from oxenfs.mount.looking import changing
 from oxenfs.mount.naming import NamingOperations
 from oxenfs.mount.operations import OpenedFile, guarded

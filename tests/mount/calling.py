@@ -8,8 +8,7 @@ from typing import NamedTuple
 import pyfuse3
 import pytest
 
-from oxenfs.mount.blocks import ROOT
-from oxenfs.mount.inodes import Inode
+from oxenfs.mount.blocks import ROOT, Inode
 from oxenfs.mount.operations import Operations
 
 

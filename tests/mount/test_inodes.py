@@ -11,8 +11,8 @@ from in_trio import in_trio
 from oxenfs.errors import NotADirectory, NotFound, StaleRevision
 from oxenfs.model import Kind
 from oxenfs.mount import inodes as module
-from oxenfs.mount.blocks import ROOT
-from oxenfs.mount.inodes import Inode, Inodes
+from oxenfs.mount.blocks import ROOT, Inode
+from oxenfs.mount.inodes import Inodes
 from oxenfs.remote.rows import Row
 from oxenfs.store.columns import Listing, columns_of
 from oxenfs.views.base import Attributes, Directory, File, Node
@@ -82,7 +82,7 @@ async def number(inodes: Inodes, path: bytes) -> Inode:
         listing = await directory.listing()
         row = listing.find(name)
         assert row >= 0, path
-        inode = Inode(inodes.children(inode, listing).inode(row))
+        inode = Inode(inodes.given.children(inode, listing).inode(row))
     return inode
 
 
@@ -92,7 +92,7 @@ PATHS = (b"", b"a", b"b", b"c", b"d", b"c/x", b"c/y", b"c/y/z", b"d/w")
 @in_trio
 async def test_children_of_a_directory_have_consecutive_numbers(root: Folder) -> None:
     inodes = Inodes(root)
-    base = inodes.children(ROOT, root.columns).inode(0)
+    base = inodes.given.children(ROOT, root.columns).inode(0)
     assert [await number(inodes, name) for name in (b"a", b"b", b"c", b"d")] == [
         base,
         base + 1,
@@ -122,7 +122,7 @@ async def test_a_number_leads_back_to_its_node_and_path(
         found = await inodes.node(inode)
         if isinstance(found, Folder):
             assert found.path == path
-            inodes.children(inode, found.columns)
+            inodes.given.children(inode, found.columns)
         else:
             assert isinstance(found, BytesFile)
             assert await found.read(0, 100) == path
@@ -139,7 +139,7 @@ async def test_a_deep_tree_is_no_deeper_a_recursion(monkeypatch: pytest.MonkeyPa
     inodes = Inodes(tree)
     inode, node = ROOT, tree
     for _ in range(depth):
-        inode = Inode(inodes.children(inode, node.columns).inode(0))
+        inode = Inode(inodes.given.children(inode, node.columns).inode(0))
         below = node.tree[b"d"]
         assert isinstance(below, Folder)
         node = below
@@ -153,7 +153,7 @@ async def test_a_number_never_given_out_is_not_found(root: Folder, unknown: int)
     inodes = Inodes(root)
     with pytest.raises(NotFound):
         await inodes.node(Inode(unknown))
-    inodes.children(ROOT, root.columns)
+    inodes.given.children(ROOT, root.columns)
     with pytest.raises(NotFound):
         await inodes.node(Inode(ROOT + 5))
 
@@ -170,10 +170,10 @@ async def test_a_file_is_no_directory(root: Folder) -> None:
 async def test_a_directory_that_changed_is_stale(root: Folder) -> None:
     inodes = Inodes(root)
     inode = await number(inodes, b"d")
-    inodes.children(ROOT, root.columns)
+    inodes.given.children(ROOT, root.columns)
     shorter = folder(b"", a=b"0")
     with pytest.raises(StaleRevision):
-        inodes.children(ROOT, shorter.columns)
+        inodes.given.children(ROOT, shorter.columns)
     inodes._directories.clear()
     root.columns = shorter.columns
     with pytest.raises(StaleRevision):
@@ -191,7 +191,7 @@ async def test_unlisted_nodes_have_a_stable_number_among_the_others(root: Folder
     assert inode not in first.values()
     assert await inodes.node(inode) is hidden
     assert await inodes.path(inode) == b".hidden"
-    below = Inode(inodes.children(inode, await hidden.listing()).inode(0))
+    below = Inode(inodes.given.children(inode, await hidden.listing()).inode(0))
     assert await inodes.path(below) == b".hidden/info"
     assert isinstance(await inodes.node(below), File)
     assert {path: await number(inodes, path) for path in PATHS} == first
@@ -230,7 +230,7 @@ def test_memory_does_not_grow_with_the_entries_of_a_directory() -> None:
     tracemalloc.start()
     try:
         for parent in range(1000):
-            inodes.children(Inode(ROOT + 10_000_000 * parent), Large(1_000_000))
+            inodes.given.children(Inode(ROOT + 10_000_000 * parent), Large(1_000_000))
         used, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -17,8 +17,7 @@ from oxenfs.address import Address
 from oxenfs.errors import Conflict, NotFound, UsageError
 from oxenfs.model import hash_text
 from oxenfs.mount import changes
-from oxenfs.mount.blocks import ROOT
-from oxenfs.mount.inodes import Inode
+from oxenfs.mount.blocks import ROOT, Inode
 from oxenfs.mount.moving import Mover
 from oxenfs.mount.operations import Operations, Usage
 from oxenfs.remote.local.repository import LocalRemote
@@ -171,14 +170,14 @@ async def test_back_and_forth_gives_the_numbers_of_before_and_grows_nothing(plac
     assert await place.inodes(*kept) == {path: before[path] for path in kept}
     await place.mover.checkout("main", None)
     assert await place.inodes(*LATER) == after
-    blocks = len(place.handlers.inodes._blocks.bases)
+    blocks = len(place.handlers.inodes.given.blocks.bases)
     for _ in range(20):
         await place.mover.checkout(hash_text(place.first), None)
         await place.inodes(*kept)
         await place.mover.checkout("main", None)
         await place.inodes(*LATER)
     assert (
-        len(place.handlers.inodes._blocks.bases) - blocks <= 2 * 20
+        len(place.handlers.inodes.given.blocks.bases) - blocks <= 2 * 20
     )  # the folder that comes and goes
     assert len(place.handlers.inodes._worlds) == 2 + 1  # `main` has a fact of its own: its branch
 

@@ -12,8 +12,7 @@ from in_trio import in_trio
 from repositories import KIB, MTIME_NS, commit, make_repository, noise
 
 from oxenfs.address import Address
-from oxenfs.mount.blocks import ROOT
-from oxenfs.mount.inodes import Inode
+from oxenfs.mount.blocks import ROOT, Inode
 from oxenfs.mount.operations import Operations, Usage
 from oxenfs.views import stack
 from oxenfs.views.plan import Plan

@@ -14,8 +14,7 @@ from repositories import commit, make_repository
 from oxenfs.address import Address
 from oxenfs.errors import UsageError
 from oxenfs.model import hash_text
-from oxenfs.mount.blocks import ROOT
-from oxenfs.mount.inodes import Inode
+from oxenfs.mount.blocks import ROOT, Inode
 from oxenfs.mount.moving import Mover
 from oxenfs.mount.operations import Operations, Usage
 from oxenfs.remote.hashing import little
