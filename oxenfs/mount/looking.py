@@ -19,8 +19,10 @@ from oxenfs.model import NAME_BYTES_MAX
 from oxenfs.mount.blocks import Inode
 from oxenfs.mount.gate import Gate
 from oxenfs.mount.merged import MergedListing
-from oxenfs.mount.operations import Operations, Usage, guarded
+from oxenfs.mount.operations import Operations, Usage
 from oxenfs.mount.overlaid import OverlayInodes
+from oxenfs.mount.reasons import guarded
+from oxenfs.mount.replies import FOREVER_S
 from oxenfs.overlay.nodes import Nid
 from oxenfs.views.base import Directory
 from oxenfs.views.overlay import Overlay
@@ -162,7 +164,7 @@ class LookingOperations(Operations):
                 continue
             else:
                 assert listing.below is not None
-                reply = self._reply_row(listing.inode(row), listing.below, row)
+                reply = self._replies.of_row(listing.inode(row), listing.below, row)
             if not pyfuse3.readdir_reply(token, cast("Any", name), reply, position):
                 return
 
@@ -197,7 +199,7 @@ class LookingOperations(Operations):
     def _reply_node(self, nid: Nid) -> pyfuse3.EntryAttributes:
         node = self._upper.node(nid)
         entry = self._node_entry
-        entry.entry_timeout = entry.attr_timeout = self.forever_s
+        entry.entry_timeout = entry.attr_timeout = FOREVER_S
         entry.st_ino = self.nodes.inode(nid)
         entry.st_mode = pyfuse3.ModeT(node.mode)
         entry.st_nlink = node.nlink

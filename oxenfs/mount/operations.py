@@ -8,20 +8,15 @@ the kernel; a reply is therefore made of one generation, with no await behind th
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import functools
-import logging
-import math
 import os
 import stat
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyfuse3
 
-from oxenfs.errors import IsADirectory, OxenfsError, ReadOnly, RenumberedInode
+from oxenfs.errors import IsADirectory, OxenfsError, ReadOnly
 from oxenfs.model import NAME_BYTES_MAX, Kind
 from oxenfs.mount.blocks import Inode
 from oxenfs.mount.errno import errno_of
@@ -29,26 +24,18 @@ from oxenfs.mount.handles import Handles
 from oxenfs.mount.inodes import Inodes
 from oxenfs.mount.numbers import Numbers
 from oxenfs.mount.pages import Pages
+from oxenfs.mount.reasons import ERROR_XATTR, Reasons, guarded
+from oxenfs.mount.replies import BLOCK_BYTES, FOREVER_S, Replies
 from oxenfs.store.columns import Listing
 from oxenfs.store.remote_blobs import RemoteBlobs
 from oxenfs.store.remote_readers import SmallReader
-from oxenfs.views.base import Attributes, Buffer, Directory, File, Reader
+from oxenfs.views.base import Buffer, Directory, File, Reader
 
 if TYPE_CHECKING:
     import trio
 
-log = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-R = TypeVar("R")
-O = TypeVar("O", bound="Operations")  # noqa: E741
-
-ERROR_XATTR = "user.oxenfs.error"
-_FOREVER_S = 365 * 24 * 3600.0
-_ERRORS_KEPT = 1000
 _ROWS_AT_ONCE = 256
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
-_BLOCK_BYTES = 4096
 
 
 class Usage(NamedTuple):
@@ -73,42 +60,18 @@ class _OpenDirectory(NamedTuple):
     generation: int
 
 
-def guarded(
-    handler: Callable[Concatenate[O, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[O, P], Coroutine[Any, Any, R]]:
-    """Turn whatever a handler raises into an errno for the one program that asked."""
-
-    @functools.wraps(handler)
-    async def wrapped(self: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return await handler(self, *args, **kwargs)
-        except pyfuse3.FUSEError:
-            raise
-        except Exception as exc:
-            code = errno_of(exc)
-            if code is None:
-                log.exception("%s failed; this is a bug in oxenfs", handler.__name__)
-                code = errno.EIO
-            elif code in (errno.EIO, errno.ESTALE) and not isinstance(exc, RenumberedInode):
-                # The first argument of every handler that gets here is an inode.
-                await self._note(cast("Inode", args[0]), exc)
-            raise pyfuse3.FUSEError(code) from None
-
-    return wrapped
-
-
 class Operations(pyfuse3.Operations):
     """The kernel's view of one root directory.
 
     Attributes:
         inodes: which number is which node.
+        reasons: why something failed last.
         usage: what `df` shows.
         nursery: the daemon's; None where there is none.
     """
 
     supports_dot_lookup = False
     enable_writeback_cache = False
-    forever_s = _FOREVER_S
     directory_mode = stat.S_IFDIR | 0o555
     file_mode = stat.S_IFREG | 0o444
 
@@ -128,19 +91,14 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self.on_ready: Callable[[], None] = lambda: None
         self.inodes = Inodes(root)
+        self.reasons = Reasons(self.inodes)
         self.usage = usage
         self.nursery: trio.Nursery | None = None
         self._pages: Pages | None = None
         self._beside = [] if background is None else [background]
         self._files: Handles[OpenedFile] = Handles()
         self._directories: Handles[_OpenDirectory] = Handles()
-        self._errors: OrderedDict[Inode, str] = OrderedDict()
-        # One object for all replies: pyfuse3 copies it before the handler's task goes on.
-        entry = self._entry = pyfuse3.EntryAttributes()
-        entry.st_uid = os.getuid()
-        entry.st_gid = os.getgid()
-        entry.st_nlink = 1
-        entry.st_blksize = _BLOCK_BYTES
+        self._replies = Replies(self.directory_mode, self.file_mode)
 
     def init(self) -> None:
         """Say that the mount answers."""
@@ -184,13 +142,15 @@ class Operations(pyfuse3.Operations):
                 directory, listing, numbers = await self.inodes.look(parent_inode)
                 row = listing.find(name)
                 if row >= 0:
-                    return self._reply_row(numbers.inode(row), listing, row)
+                    return self._replies.of_row(numbers.inode(row), listing, row)
             if len(name) > NAME_BYTES_MAX:  # the kernel lets up to 1024 through
                 raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
             node = await directory.unlisted(name)
             attributes = await node.stat()
             if generation == self.inodes.generation:
-                return self._reply(self.inodes.unlisted(parent_inode, name, node), attributes)
+                return self._replies.of_node(
+                    self.inodes.unlisted(parent_inode, name, node), attributes
+                )
 
     @guarded
     async def getattr(self, inode: Inode, ctx: object = None) -> pyfuse3.EntryAttributes:
@@ -199,7 +159,7 @@ class Operations(pyfuse3.Operations):
             generation = self.inodes.generation
             attributes = await (await self.inodes.node(inode)).stat()
             if generation == self.inodes.generation:
-                return self._reply(inode, attributes)
+                return self._replies.of_node(inode, attributes)
 
     @guarded
     async def opendir(self, inode: Inode, ctx: object = None) -> int:
@@ -217,13 +177,13 @@ class Operations(pyfuse3.Operations):
         """
         _, listing, numbers, generation = self._directories.get(fh)
         reply = pyfuse3.readdir_reply
-        entry = self._forever()
+        entry, set_kind = self._replies.forever(), self._replies.set_kind
         if generation != self.inodes.generation:
             # Entries of before must not stay where the kernel looks names up from now on.
             entry.entry_timeout = entry.attr_timeout = 0
         exact = listing.exact
         mixed = not (listing.all_files or listing.all_directories)
-        self._set_kind(entry, directory=listing.all_directories)
+        set_kind(entry, directory=listing.all_directories)
         last_size: int | None = None
         last_mtime: int | None = None
         for start in range(start_id, listing.count, _ROWS_AT_ONCE):
@@ -231,7 +191,7 @@ class Operations(pyfuse3.Operations):
             row = start
             states = bytes(exact[start:stop]) if exact is not None else b""
             if states and 0 not in states:
-                entry.attr_timeout, states = _FOREVER_S, b""
+                entry.attr_timeout, states = FOREVER_S, b""
             elif states and 1 not in states:
                 entry.attr_timeout, states = 0.0, b""
             for name, inode, size, mtime, kind in zip(
@@ -245,7 +205,7 @@ class Operations(pyfuse3.Operations):
                 entry.st_ino = inode
                 row += 1
                 if mixed:
-                    self._set_kind(entry, directory=kind == Kind.DIRECTORY)
+                    set_kind(entry, directory=kind == Kind.DIRECTORY)
                 if size != last_size:
                     last_size = size
                     entry.st_size = size
@@ -254,7 +214,7 @@ class Operations(pyfuse3.Operations):
                     last_mtime = mtime
                     entry.st_mtime_ns = entry.st_ctime_ns = entry.st_atime_ns = mtime
                 if states:
-                    entry.attr_timeout = _FOREVER_S if states[row - start - 1] else 0.0
+                    entry.attr_timeout = FOREVER_S if states[row - start - 1] else 0.0
                 if not reply(token, name, entry, row):
                     return
 
@@ -289,7 +249,7 @@ class Operations(pyfuse3.Operations):
         try:
             return await file.reader.read(off, size)
         except OxenfsError as exc:
-            await self._note(file.inode, exc)
+            await self.reasons.note(file.inode, exc)
             raise pyfuse3.FUSEError(errno_of(exc) or errno.EIO) from exc
 
     @guarded
@@ -307,7 +267,7 @@ class Operations(pyfuse3.Operations):
         if not name.startswith(b"user.oxen"):
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
         if name == ERROR_XATTR.encode():
-            value = await self._error(inode)
+            value = await self.reasons.error(inode)
         else:
             value = (await self._xattrs(inode)).get(os.fsdecode(name))
         if value is None:
@@ -323,73 +283,18 @@ class Operations(pyfuse3.Operations):
     async def statfs(self, ctx: object = None) -> pyfuse3.StatvfsData:
         """Say how large the commit is; asks nobody."""
         facts = pyfuse3.StatvfsData()
-        facts.f_bsize = facts.f_frsize = _BLOCK_BYTES
-        facts.f_blocks = -(-self.usage.size_bytes // _BLOCK_BYTES)
+        facts.f_bsize = facts.f_frsize = BLOCK_BYTES
+        facts.f_blocks = -(-self.usage.size_bytes // BLOCK_BYTES)
         facts.f_bfree = facts.f_bavail = 0
         facts.f_files = self.usage.files
         facts.f_ffree = facts.f_favail = 0
         facts.f_namemax = NAME_BYTES_MAX
         return facts
 
-    async def _error(self, inode: Inode) -> bytes | None:
-        """Return what went wrong last, or what a node knows to be wrong with itself."""
-        if inode in self._errors:
-            # Without the tree: that may be what is damaged.
-            return self._errors[inode].encode()
-        with contextlib.suppress(OxenfsError):
-            return (await (await self.inodes.node(inode)).xattrs()).get(ERROR_XATTR)
-        return None
-
     async def _xattrs(self, inode: Inode) -> dict[str, bytes]:
         node = await self.inodes.node(inode)
         found = dict(await node.xattrs())
-        if inode in self._errors:
-            found[ERROR_XATTR] = self._errors[inode].encode()
+        last = self.reasons.last(inode)
+        if last is not None:
+            found[ERROR_XATTR] = last
         return found
-
-    async def _note(self, inode: Inode, exc: Exception) -> None:
-        """Keep the reason for `user.oxenfs.error`, and log it unless it is the last one again."""
-        reason = str(exc)
-        if self._errors.get(inode) != reason:
-            try:
-                path = os.fsdecode(await self.inodes.path(inode))
-            except Exception:
-                # Nothing may leave a handler; a name in a message is not worth the mount.
-                path = f"inode {inode}"
-            log.error("cannot read %r: %s", path, reason)
-        self._errors[inode] = reason
-        self._errors.move_to_end(inode)
-        if len(self._errors) > _ERRORS_KEPT:
-            self._errors.popitem(last=False)
-
-    def _reply(self, inode: Inode, attributes: Attributes) -> pyfuse3.EntryAttributes:
-        entry = self._forever()
-        if attributes.valid_for != math.inf:
-            entry.entry_timeout = entry.attr_timeout = attributes.valid_for
-        self._set_kind(entry, directory=attributes.directory)
-        self._set_facts(entry, inode, attributes.size, attributes.mtime_ns)
-        return entry
-
-    def _reply_row(self, inode: Inode, listing: Listing, row: int) -> pyfuse3.EntryAttributes:
-        entry = self._forever()
-        self._set_kind(entry, directory=listing.is_directory(row))
-        self._set_facts(entry, inode, listing.sizes[row], listing.mtimes[row])
-        if listing.exact is not None and not listing.exact[row]:
-            entry.attr_timeout = 0.0
-        return entry
-
-    def _forever(self) -> pyfuse3.EntryAttributes:
-        entry = self._entry
-        entry.entry_timeout = entry.attr_timeout = self.forever_s
-        entry.st_nlink = 1
-        return entry
-
-    def _set_kind(self, entry: pyfuse3.EntryAttributes, *, directory: bool) -> None:
-        entry.st_mode = pyfuse3.ModeT(self.directory_mode if directory else self.file_mode)
-
-    @staticmethod
-    def _set_facts(entry: pyfuse3.EntryAttributes, inode: Inode, size: int, mtime_ns: int) -> None:
-        entry.st_ino = inode
-        entry.st_size = size
-        entry.st_blocks = (size + 511) >> 9
-        entry.st_mtime_ns = entry.st_ctime_ns = entry.st_atime_ns = mtime_ns

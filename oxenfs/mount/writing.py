@@ -13,7 +13,8 @@ from oxenfs.mount.blocks import Inode
 from oxenfs.mount.handles import UnknownHandle
 from oxenfs.mount.looking import changing
 from oxenfs.mount.naming import NamingOperations
-from oxenfs.mount.operations import OpenedFile, guarded
+from oxenfs.mount.operations import OpenedFile
+from oxenfs.mount.reasons import ERROR_XATTR, guarded
 from oxenfs.overlay.nodes import Nid, Node
 from oxenfs.views.overlay_file import OpenFile
 
@@ -208,8 +209,9 @@ class WritingOperations(NamingOperations):
         if node.origin is not None and not node.data and not self._upper.is_gone(nid):
             lower = await self.overlay.lower_node(node.origin)
             found.update((key.encode(), value) for key, value in (await lower.xattrs()).items())
-        if inode in self._errors:
-            found[b"user.oxenfs.error"] = self._errors[inode].encode()
+        last = self.reasons.last(inode)
+        if last is not None:
+            found[ERROR_XATTR.encode()] = last
         return found
 
     @staticmethod
