@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from oxenfs.errors import IntegrityError, OxenfsError
-from oxenfs.kv import MAP_BYTES, extend_to_last_page, open_environment
+from oxenfs.kv import open_environment
+from oxenfs.kv.datafile import MAP_BYTES, extend_to_last_page
 
 from .conftest import ITEMS, TABLES
 

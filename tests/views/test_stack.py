@@ -10,9 +10,9 @@ import pytest
 from in_trio import in_trio
 from repositories import AUTHOR, MIB, commit, make_repository, noise
 
-from oxenfs import kv
 from oxenfs.address import Address
 from oxenfs.errors import NotFound
+from oxenfs.kv import environment
 from oxenfs.model import hash_text
 from oxenfs.remote.local.repository import LocalRemote, create
 from oxenfs.views import stack
@@ -125,12 +125,12 @@ def test_an_unknown_revision_leaves_nothing_open(
 
 
 def test_closing_lets_go_of_everything(repository: LocalRemote, tmp_path: Path) -> None:
-    before = dict(kv._open_environments)
+    before = dict(environment._open_environments)
     built = stack.build(plan(tmp_path))
     assert repository._meta.users == 2
     built.close()
     assert repository._meta.users == 1
-    assert kv._open_environments == before
+    assert environment._open_environments == before
 
 
 @in_trio
