@@ -39,7 +39,7 @@ class _Timed(io.RawIOBase):
     def __init__(self, sock: socket.socket, inner: io.RawIOBase) -> None:
         self._sock = sock
         self._inner = inner
-        self._limit_s = sock.gettimeout()
+        self._limit_s = self._timeout_s = sock.gettimeout()
         self.received_bytes = 0
         self._waited_s = 0.0
 
@@ -54,7 +54,11 @@ class _Timed(io.RawIOBase):
         left_s = self._limit_s + self.received_bytes / RATE_MIN_BYTES_S - self._waited_s
         if left_s <= 0:
             raise TimeoutError(f"less than {RATE_MIN_BYTES_S} bytes a second came")
-        self._sock.settimeout(min(left_s, self._limit_s))
+        timeout_s = min(left_s, self._limit_s)
+        if timeout_s != self._timeout_s:
+            # Two calls into the kernel; mostly it is the limit, as before.
+            self._sock.settimeout(timeout_s)
+            self._timeout_s = timeout_s
         started = time.monotonic()
         try:
             got = self._inner.readinto(buffer)
