@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.model import Commit, Kind, ObjectHash, tree_order
+from oxenfs.names import quoted
 from oxenfs.remote.base import BlobPlace, DirectoryNodes, Remote, TreePlace
 from oxenfs.remote.rows import Row, payload_of, row_named, rows_of
 from oxenfs.textdiff import Text, Whole, unified
@@ -72,7 +73,7 @@ def changes_between(
     for path in chosen:
         before, after = comparison.at(old, roots[0], path), comparison.at(new, roots[1], path)
         if before is None and after is None:
-            raise NotFound(f"no {path.decode('utf-8', 'replace')!r} in either commit")
+            raise NotFound(f"no {quoted(path)} in either commit")
         yield from comparison.entries(path, before, after)
 
 

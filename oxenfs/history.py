@@ -9,6 +9,7 @@ import xxhash
 
 from oxenfs.errors import IntegrityError, IsADirectory, NotADirectory, NotFound
 from oxenfs.model import Commit, Kind, ObjectHash
+from oxenfs.names import quoted
 from oxenfs.remote.base import BlobPlace, Remote, TreePlace
 from oxenfs.remote.rows import Row, find_row, row_named, rows_of
 
@@ -26,7 +27,7 @@ def read_file(remote: Remote, commit: Commit, path: bytes) -> Iterator[bytes]:
     """
     row = find_row(remote, commit.id, path)
     if row is None or row.kind == Kind.DIRECTORY:
-        raise IsADirectory(f"{path.decode('utf-8', 'replace')!r} is a directory")
+        raise IsADirectory(f"{quoted(path)} is a directory")
     return _pieces(remote, row, BlobPlace(commit.id, path, row.size))
 
 
@@ -39,7 +40,7 @@ def names_at(remote: Remote, commit: Commit, path: bytes) -> Iterator[bytes]:
     """
     row = find_row(remote, commit.id, path)
     if row is not None and row.kind != Kind.DIRECTORY:
-        raise NotADirectory(f"{path.decode('utf-8', 'replace')!r} is a file")
+        raise NotADirectory(f"{quoted(path)} is a file")
     id = remote.root(commit.id) if row is None else row.id
     for entry in rows_of(remote.directory(id, TreePlace(commit.id, path))):
         yield entry.name + (b"/" if entry.kind == Kind.DIRECTORY else b"")
@@ -77,7 +78,7 @@ def commits_of(remote: Remote, head: Commit, paths: Sequence[bytes]) -> Iterator
         if any(id not in before for id, before in zip(here, befores, strict=True)):
             yield commit
     if unseen:
-        names = ", ".join(sorted(repr(path.decode("utf-8", "replace")) for path in unseen))
+        names = ", ".join(sorted(map(quoted, unseen)))
         raise NotFound(f"no commit has {names}")
 
 
@@ -122,5 +123,6 @@ def _pieces(remote: Remote, row: Row, place: BlobPlace) -> Iterator[bytes]:
         state.update(piece)
         yield piece
     if state.intdigest() != row.id:
-        name = place.path.decode("utf-8", "replace")
-        raise IntegrityError(f"what came for {name!r} does not have its hash: do not use it")
+        raise IntegrityError(
+            f"what came for {quoted(place.path)} does not have its hash: do not use it"
+        )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, NewType
 
 from oxenfs.errors import Unsupported, UsageError
+from oxenfs.names import quoted
 
 ObjectHash = NewType("ObjectHash", int)
 """A hash as Oxen has them: 128 bits, xxh3-128 for blobs, an opaque name for nodes."""
@@ -63,17 +64,19 @@ def check_name(name: bytes) -> None:
     if _PLAIN_NAME.match(name):
         return
     if not name or name in (b".", b".."):
-        raise Unsupported(f"not a file name: {name!r}")
+        raise Unsupported(f"not a file name: {quoted(name)}")
     if b"/" in name or b"\0" in name:
-        raise Unsupported(f"a file name with a slash or NUL: {name!r}")
+        raise Unsupported(f"a file name with a slash or NUL: {quoted(name)}")
     if len(name) > NAME_BYTES_MAX:
-        raise Unsupported(f"a file name of more than {NAME_BYTES_MAX} bytes: {name[:40]!r}...")
+        raise Unsupported(
+            f"a file name of more than {NAME_BYTES_MAX} bytes: {quoted(name[:40])}..."
+        )
     if name.lower() in (b".oxen", b"oxen~1"):
-        raise Unsupported(f"Oxen keeps the name {name!r} for itself")
+        raise Unsupported(f"Oxen keeps the name {quoted(name)} for itself")
     try:
         name.decode()
     except UnicodeDecodeError as exc:
-        raise Unsupported(f"a file name that is not UTF-8: {name!r}") from exc
+        raise Unsupported(f"a file name that is not UTF-8: {quoted(name)}") from exc
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from oxenfs.errors import (
     SourceChanged,
     Unsupported,
 )
+from oxenfs.names import quoted
 from oxenfs.remote.local.repository import LocalRemote, create
 
 
@@ -72,7 +73,7 @@ def test_what_cannot_be_stored_is_refused_all_at_once(remote: LocalRemote, sourc
     with pytest.raises(Unsupported, match="--skip-unsupported") as caught:
         take(remote, source)
     for path in paths:
-        assert repr(os.fsdecode(path)) in str(caught.value)
+        assert quoted(path) in str(caught.value)
     assert "inside" not in str(caught.value)
     assert remote.branches() == before
     assert list(remote.layout.packs.iterdir()) == []
@@ -181,6 +182,7 @@ from pathlib import Path
 from oxenfs.errors import OxenfsError
 from oxenfs.importing import import_tree
 from oxenfs.model import Author
+from oxenfs.names import quoted
 from oxenfs.remote.local.repository import create
 
 if os.geteuid() == 0:

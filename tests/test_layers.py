@@ -20,6 +20,7 @@ FREE = {
     "oxenfs.errors",
     "oxenfs.failures",
     "oxenfs.model",
+    "oxenfs.names",
     "oxenfs.address",
     "oxenfs.config",
     "oxenfs.places",

@@ -7,31 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-# What reorders or hides text around it: bidi embeddings, overrides, isolates and marks, and the
-# line and paragraph separators (Unicode technical report 36).
-_TRICKS = frozenset(
-    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029"
-)
+from oxenfs.names import printable as printable
+from oxenfs.names import text_of as text_of
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
-
-
-def text_of(name: bytes) -> str:
-    """Return a name as text; bytes that are not UTF-8 become surrogates, as `os.fsdecode` does."""
-    return name.decode("utf-8", "surrogateescape")
-
-
-def printable(text: str | bytes) -> str:
-    """Return `text` with control, bidi and undecodable characters written as escapes.
-
-    Printing it changes nothing but one line of the terminal, and works with any output encoding
-    that has the other characters.
-    """
-    if isinstance(text, bytes):
-        text = text_of(text)
-    if text.isprintable() and text.isascii():
-        return text
-    return "".join(map(_escaped, text))
 
 
 def print_text(line: str) -> None:
@@ -99,15 +78,3 @@ def is_terminal(fd: int) -> bool:
         return os.isatty(fd)
     except OSError:
         return False
-
-
-def _escaped(letter: str) -> str:
-    import unicodedata
-
-    code = ord(letter)
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    if letter not in _TRICKS and unicodedata.category(letter) not in ("Cc", "Cs"):
-        return letter
-    # As Python writes it in a string: \n, \x1b, \u202e.
-    return letter.encode("unicode_escape").decode("ascii")

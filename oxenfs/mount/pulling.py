@@ -13,6 +13,7 @@ import trio
 from oxenfs.errors import Conflict, NotFound, OxenfsError, UsageError
 from oxenfs.model import ObjectHash, hash_text
 from oxenfs.mount.rebasing import Rebaser
+from oxenfs.names import printable
 from oxenfs.overlay.changeset import ChangeSet, read_ignored
 from oxenfs.overlay.contents import Contents
 from oxenfs.overlay.index import Snapshot
@@ -230,7 +231,7 @@ def _within(paths: list[bytes]) -> Callable[[bytes], bool]:
 
 def conflict_of(base: ObjectHash, head: ObjectHash | None, paths: Sequence[bytes]) -> Conflict:
     """Return what says that `paths` are changed here, on `base`, and by others, at `head`."""
-    shown = ", ".join(path.decode("utf-8", "backslashreplace") for path in paths[:_CONFLICTS_SHOWN])
+    shown = ", ".join(map(printable, paths[:_CONFLICTS_SHOWN]))
     theirs = "" if head is None else f" (at {hash_text(head)[:10]})"
     more = len(paths) - _CONFLICTS_SHOWN
     return Conflict(

@@ -22,6 +22,7 @@ from oxenfs.errors import (
     Unsupported,
 )
 from oxenfs.model import Author, Change, Commit, ObjectHash, Published, Put, hash_text
+from oxenfs.names import quoted
 from oxenfs.overlay.changeset import ChangeSet, Left
 from oxenfs.overlay.nodes import Nid
 from oxenfs.overlay.placed import Placed
@@ -95,10 +96,7 @@ def refuse_leftovers(left: Left, count: int, *, skip: bool) -> None:
         NothingToPublish: there is nothing, or only what is left out.
     """
     if left.unsupported and not skip:
-        named = ", ".join(
-            f"{path.decode('utf-8', 'backslashreplace')!r} ({why})"
-            for path, why in left.unsupported[:_NAMED]
-        )
+        named = ", ".join(f"{quoted(path)} ({why})" for path, why in left.unsupported[:_NAMED])
         more = len(left.unsupported) - _NAMED
         raise Unsupported(
             f"Oxen cannot store {named}{f' and {more} more' if more > 0 else ''}; "

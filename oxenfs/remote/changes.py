@@ -8,6 +8,7 @@ from itertools import islice
 
 from oxenfs.errors import Conflict, UsageError
 from oxenfs.model import Change, check_name, tree_order
+from oxenfs.names import printable
 
 BRANCH_BYTES_MAX = 500
 # What Oxen's servers refuse in a branch name, and what would not survive in a path.
@@ -50,7 +51,7 @@ def refuse_conflicts(branch: str, paths: Iterable[bytes]) -> None:
     named = tuple(islice(paths, _CONFLICTS_NAMED))
     if not named:
         return
-    shown = ", ".join(path.decode("utf-8", "replace") for path in named[:_CONFLICTS_SHOWN])
+    shown = ", ".join(map(printable, named[:_CONFLICTS_SHOWN]))
     more = len(named) - _CONFLICTS_SHOWN
     raise Conflict(
         f"branch {branch} moved, and these were changed there too: {shown}"

@@ -10,6 +10,7 @@ import msgpack
 
 from oxenfs.errors import IntegrityError, NotADirectory, NotFound
 from oxenfs.model import NAME_BYTES_MAX, Kind, ObjectHash, hash_text
+from oxenfs.names import quoted
 from oxenfs.remote.base import DirectoryNodes, RawNode, Remote, TreePlace
 from oxenfs.remote.describe import KINDS
 from oxenfs.remote.payloads import (
@@ -251,4 +252,4 @@ def _without_bad_names(rows: list[Row], directory: ObjectHash) -> list[Row]:
 
 
 def _shown(names: list[bytes]) -> str:
-    return repr(b"/".join(names).decode("utf-8", "replace"))
+    return quoted(b"/".join(names))

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from oxenfs.errors import AccessDenied, OxenfsError, SourceChanged
+from oxenfs.names import quoted
 
 # Not blocking: a fifo that takes the place of a file would be waited for without end.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -106,7 +107,7 @@ class StableFile:
         now = os.fstat(self._fd)
         if facts_of(now) != self._facts or not stat.S_ISREG(now.st_mode):
             raise SourceChanged(
-                f"{os.fsdecode(self._path)!r} changed while it was imported; nothing was "
+                f"{quoted(self._path)} changed while it was imported; nothing was "
                 "committed; import again when nobody writes to it"
             )
 
@@ -119,13 +120,13 @@ def read_whole(folder: int, name: str | bytes, path: bytes, facts: Facts) -> byt
         while len(data) < facts.size and (more := file.read(facts.size + 1 - len(data))):
             data += more
     if len(data) != facts.size:
-        raise SourceChanged(f"{os.fsdecode(path)!r} ended before its size; nothing was committed")
+        raise SourceChanged(f"{quoted(path)} ended before its size; nothing was committed")
     return data
 
 
 def cannot_read(path: bytes, exc: OSError) -> OxenfsError:
     """Return our error for a file or folder of the source that cannot be opened or read."""
-    shown = repr(os.fsdecode(path))
+    shown = quoted(path)
     if isinstance(exc, PermissionError):
         return AccessDenied(f"no permission to read {shown}; nothing was committed")
     if exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from oxenfs.errors import NotADirectory, NotFound, SourceChanged, Unsupported
 from oxenfs.model import DEPTH_MAX, check_name
+from oxenfs.names import quoted
 from oxenfs.source.stable import Facts, StableFile, cannot_read, facts_of, read_whole
 
 WHOLE_BYTES_MAX = 1 << 20
@@ -77,7 +78,7 @@ def refuse_unsupported(source: Path, target: bytes) -> int:
         if reason:
             refused += 1
             if len(found) < _NAMED:
-                found.append(f"{os.fsdecode(path)!r} ({reason})")
+                found.append(f"{quoted(path)} ({reason})")
     if found:
         more = f" and {refused - _NAMED} more" if refused > _NAMED else ""
         raise Unsupported(
@@ -142,7 +143,7 @@ def _walk(folder: _Folder, path: bytes, skip: bool) -> Iterator[Step]:
         where = prefix + name
         if reason := _unsupported(where, entry):
             if not skip:
-                raise Unsupported(f"Oxen cannot store {os.fsdecode(where)!r} ({reason})")
+                raise Unsupported(f"Oxen cannot store {quoted(where)} ({reason})")
         elif entry.is_dir(follow_symlinks=False):
             yield Enter(name)
             yield from _walk(_Folder(folder, entry.name, where), where, skip)

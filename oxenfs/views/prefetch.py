@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import trio
 
 from oxenfs.errors import NotADirectory, NotFound, OxenfsError
+from oxenfs.names import quoted
 from oxenfs.store.remote_blobs import RemoteBlobs
 from oxenfs.store.siblings import SMALL_BYTES_MAX
 from oxenfs.views.base import Directory, Node, lookup
@@ -179,9 +180,9 @@ async def _at(root: Directory, path: bytes) -> Node:
     node: Node = root
     for name in filter(None, path.split(b"/")):
         if not isinstance(node, Directory):
-            raise NotADirectory(f"{path.decode('utf-8', 'replace')!r} goes on below a file")
+            raise NotADirectory(f"{quoted(path)} goes on below a file")
         try:
             node = await lookup(node, name)
         except NotFound as exc:
-            raise NotFound(f"no {path.decode('utf-8', 'replace')!r} in this commit") from exc
+            raise NotFound(f"no {quoted(path)} in this commit") from exc
     return node

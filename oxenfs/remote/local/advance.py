@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from oxenfs.errors import Conflict, IntegrityError, NotFound, Unsupported
 from oxenfs.model import DEPTH_MAX, Commit, ObjectHash, check_name, hash_text
+from oxenfs.names import quoted
 from oxenfs.remote.changes import check_branch_name
 from oxenfs.remote.hashing import little
 from oxenfs.remote.local.refs import has_commit, put_commit
@@ -199,4 +200,4 @@ def _check_file(remote: LocalRemote, file: FilePayload, path: bytes) -> None:
 
 
 def _shown(path: bytes) -> str:
-    return repr(path.decode("utf-8", "replace") or "/")
+    return quoted(path or b"/")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from oxenfs.errors import IntegrityError, NotFound, Unsupported
 from oxenfs.model import Commit, ObjectHash, check_name, hash_text
+from oxenfs.names import printable
 from oxenfs.remote.describe import combined_hash
 from oxenfs.remote.hashing import little
 from oxenfs.remote.local.blobs import Blobs
@@ -87,7 +88,7 @@ class TreeCheck:
             self._problems.clear()
 
     def _say(self, commit: Commit, path: bytes, problem: object) -> None:
-        shown = path.decode("utf-8", "backslashreplace") or "/"
+        shown = printable(path) or "/"
         self._problems.append(f"{shown}@{hash_text(commit.id)}: {problem}")
 
     def _node(self, id: ObjectHash, kind: int) -> Node:
