@@ -13,7 +13,7 @@ from oxenfs.errors import OxenfsError, UsageError
 from oxenfs.mount.control import Command, Send
 from oxenfs.store.counters import memory_bytes
 from oxenfs.views.base import Directory
-from oxenfs.views.prefetch import Prefetch, blobs_below
+from oxenfs.views.prefetch import Prefetch, blobs_below, node_at
 from oxenfs.views.supply import Supply
 
 _TELL_EVERY_S = 0.25
@@ -27,14 +27,22 @@ def data_commands(supply: Supply, root: Callable[[], Directory]) -> Mapping[str,
         return await trio.to_thread.run_sync(_stats, supply)
 
     async def prefetch(request: Mapping[str, Any], send: Send) -> Any:
-        return await _prefetch(supply, root(), _paths(request), send)
+        return await _prefetch(supply, *await there(request), send)
 
     async def pin(request: Mapping[str, Any], send: Send) -> Any:
-        pinned = await _pin(supply, root(), _paths(request))
-        return {**await _prefetch(supply, root(), _paths(request), send), "pinned": pinned}
+        shown, paths = await there(request)
+        pinned = await _pin(supply, shown, paths)
+        return {**await _prefetch(supply, shown, paths, send), "pinned": pinned}
 
     async def unpin(request: Mapping[str, Any], send: Send) -> Any:
-        return {"unpinned": await _unpin(supply, root(), _paths(request))}
+        return {"unpinned": await _unpin(supply, *await there(request))}
+
+    async def there(request: Mapping[str, Any]) -> tuple[Directory, list[bytes]]:
+        # Before anything begins, and also where nothing has to: a wrong path is said in any mount.
+        shown, paths = root(), _paths(request)
+        for path in paths:
+            await node_at(shown, path)
+        return shown, paths
 
     for_ever = float("inf")
     return {

@@ -155,7 +155,7 @@ async def blobs_below(root: Directory, paths: Sequence[bytes]) -> AsyncIterator[
         NotFound: there is nothing at one of the paths.
     """
     for path in paths:
-        waiting: list[Node] = [await _at(root, path)]
+        waiting: list[Node] = [await node_at(root, path)]
         while waiting:
             node = waiting.pop()
             if isinstance(node, CommitFile):
@@ -176,7 +176,13 @@ async def blobs_below(root: Directory, paths: Sequence[bytes]) -> AsyncIterator[
             waiting.extend(reversed(folders))
 
 
-async def _at(root: Directory, path: bytes) -> Node:
+async def node_at(root: Directory, path: bytes) -> Node:
+    """Return what is at `path` below `root`.
+
+    Raises:
+        NotFound: there is nothing.
+        NotADirectory: the path goes on below a file.
+    """
     node: Node = root
     for name in filter(None, path.split(b"/")):
         if not isinstance(node, Directory):

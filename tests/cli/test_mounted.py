@@ -22,7 +22,14 @@ class Place:
         self.mount = path / "mnt"
 
     def oxenfs(self, *words: str, cwd: Path | None = None, module: str = "oxenfs_cli") -> str:
-        done = subprocess.run(
+        done = self.run(*words, cwd=cwd, module=module)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def run(
+        self, *words: str, cwd: Path | None = None, module: str = "oxenfs_cli"
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [sys.executable, "-m", module, *words],
             cwd=cwd or self.path,
             capture_output=True,
@@ -30,8 +37,6 @@ class Place:
             timeout=60,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
     def messages(self, *words: str, cwd: Path | None = None) -> list[str]:
         return [c["message"] for c in json.loads(self.oxenfs("log", *words, "--json", cwd=cwd))]
@@ -82,3 +87,15 @@ def test_show_takes_the_repository_of_the_mount(place: Place) -> None:
 def test_oxen_is_ours_in_a_mount(place: Place) -> None:
     text = place.oxenfs("log", cwd=place.mount, module="oxenfs_cli.oxen")
     assert text == place.oxenfs("log", "mnt")
+
+
+@pytest.mark.parametrize("command", ["prefetch", "pin", "unpin"])
+def test_a_path_that_is_not_there_is_said_also_where_nothing_is_fetched(
+    place: Place, command: str
+) -> None:
+    done = place.run(command, "sub", "nosuch", cwd=place.mount)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "oxenfs: no 'nosuch' in this commit\n"
+    done = place.run(command, "-C", "mnt", "a/b")
+    assert (done.returncode, done.stderr) == (1, "oxenfs: 'a/b' goes on below a file\n")
+    place.oxenfs(command, "sub/b", "a", cwd=place.mount)
