@@ -49,6 +49,8 @@ def ask(
         MountError: nobody answers there, or not in time.
         OxenfsError: what the command itself raised, of the same type.
 
+    What `on_event` raises passes through.
+
     Leaving early (an exception, Ctrl-C) closes the connection, and the daemon cancels the command.
     """
     if entry.folder is None:
@@ -56,30 +58,43 @@ def ask(
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout_s)
-        try:
+        # Only around what uses the socket: errors of `on_event` are the caller's own.
+        with _told(entry):
             connect(connection, entry.folder)
             # A daemon that refuses us may have answered and hung up already: its answer counts.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.sendall(request)
-            for line in _lines(connection, timeout_s):
-                if "done" in line:
-                    return line["done"]
-                if "error" in line:
-                    raise failures.from_json(line["error"])
-                if on_event is not None:
-                    on_event(line)
-        except TimeoutError as exc:
-            raise MountError(
-                f"the process of the mount at {entry.dir} ({entry.pid}) does not answer; "
-                f"oxenfs umount --lazy {entry.dir} ends it"
-            ) from exc
-        except OSError as exc:
-            raise MountError(
-                f"the process of the mount at {entry.dir} cannot be reached: {exc.strerror}"
-            ) from exc
+        lines = _lines(connection, timeout_s)
+        while True:
+            with _told(entry):
+                line = next(lines, None)
+            if line is None:
+                break
+            if "done" in line:
+                return line["done"]
+            if "error" in line:
+                raise failures.from_json(line["error"])
+            if on_event is not None:
+                on_event(line)
     raise MountError(
         f"the process of the mount at {entry.dir} went away; its log: {entry.log or 'unknown'}"
     )
+
+
+@contextlib.contextmanager
+def _told(entry: Entry) -> Iterator[None]:
+    """Raise `MountError` for what goes wrong with the socket of a mount's process."""
+    try:
+        yield
+    except TimeoutError as exc:
+        raise MountError(
+            f"the process of the mount at {entry.dir} ({entry.pid}) does not answer; "
+            f"oxenfs umount --lazy {entry.dir} ends it"
+        ) from exc
+    except OSError as exc:
+        raise MountError(
+            f"the process of the mount at {entry.dir} cannot be reached: {exc.strerror}"
+        ) from exc
 
 
 def connect(connection: socket.socket, folder: Path) -> None:

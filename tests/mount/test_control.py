@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -149,6 +150,19 @@ def test_progress_comes_line_by_line_before_the_result(tmp_path: Path) -> None:
     )
     assert [event["line"] for event in events] == list(range(1000))
     assert result == {"said": ""}
+
+
+@pytest.mark.parametrize("exc", [BrokenPipeError(errno.EPIPE, "Broken pipe"), TimeoutError()])
+def test_what_the_callback_raises_passes_through(tmp_path: Path, exc: OSError) -> None:
+    def show(event: Event) -> None:
+        raise exc
+
+    def call() -> None:
+        ask(_entry(tmp_path), "echo", text="hello", lines=3, on_event=show)
+
+    with pytest.raises(type(exc)) as caught:
+        _with_server(tmp_path, call)
+    assert caught.value is exc
 
 
 def test_errors_keep_their_type(tmp_path: Path) -> None:
