@@ -41,12 +41,12 @@ def command(words: tuple[str, ...], directory: Path | None, insecure: bool, as_j
     # `../x` is a path, `..dev` is not.
     ranges = (n for n, word in enumerate(words) if ".." in word and ".." not in word.split("/"))
     at = next(ranges, None)
-    if at is None and not as_json:
+    if at is None:
         from oxenfs_cli.overlay_diff import show_changes
 
-        show_changes(words, directory)
+        show_changes(words, directory, as_json=as_json)
         return
-    if at is None or at > 1:
+    if at > 1:
         raise UsageError("name two commits, such as main..dev")
     before, _, after = words[at].partition("..")
     target = find((*words[:at], *words[at + 1 :]), directory, address=at == 1)

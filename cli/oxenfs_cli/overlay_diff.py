@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oxenfs_cli.diff import print_line
-from oxenfs_cli.output import is_terminal, print_text, printable, size_text
+from oxenfs_cli.output import is_terminal, print_json, print_text, printable, size_text
 
 if TYPE_CHECKING:
     from oxenfs.overlay.item import Shown
@@ -20,26 +20,75 @@ if TYPE_CHECKING:
 _COLOURS = {"+": "32", "-": "31", "@": "36"}
 
 
-def show_changes(words: tuple[str, ...], directory: Path | None) -> None:
-    """Print the changes in the mount that `words` are about: of text line by line."""
+def show_changes(words: tuple[str, ...], directory: Path | None, *, as_json: bool) -> None:
+    """Print the changes in the mount that `words` are about: of text line by line, or as JSON."""
     from oxenfs_cli.overlays import changes_of, overlay_mount
+    from oxenfs_cli.status import concerns
+    from oxenfs_cli.target import find
 
     found = overlay_mount(words, directory)
     mount = found.mount
     assert mount is not None
     items, _ = changes_of(mount)
-    wanted = [os.fsdecode(path) for path in found.paths]
-    if wanted:
-        items = [i for i in items if any(f"{i.path}/".startswith(f"{w}/") for w in wanted)]
-    from oxenfs_cli.target import find
-
+    items = [item for item in items if not item.ignored]
+    if found.paths:
+        items = [item for item in items if concerns(item, found.paths)]
     remote, revision = find((str(mount.dir),), None).open()
     try:
+        if as_json:
+            print_json(_rows(items, _Before(remote, revision)))
+            return
         for item in items:
-            if not item.ignored:
-                _print(item, mount.dir, remote, revision)
+            _print(item, mount.dir, remote, revision)
     finally:
         remote.close()
+
+
+def _rows(items: list[Shown], before: _Before) -> list[dict[str, object]]:
+    """Return what `diff A..B --json` has of files; what is renamed has its `old` path as well."""
+    from oxenfs.model import tree_order
+
+    rows: list[dict[str, object]] = []
+    for item in sorted(items, key=lambda item: tree_order(os.fsencode(item.path))):
+        stood = item.base if item.old is None else item.old
+        size = None if stood is None else before.size(os.fsencode(stood))
+        row: dict[str, object] = {
+            "op": item.op,
+            "path": item.path,
+            "old_size": size,
+            "size": item.size,
+        }
+        rows.append(row if item.old is None else {**row, "old": item.old})
+    return rows
+
+
+class _Before:
+    """Sizes in the commit; a folder is read once for all that is asked of it in a row."""
+
+    def __init__(self, remote: Remote, revision: Revision) -> None:
+        self._remote = remote
+        self._commit = revision.commit.id
+        self._folder: bytes | None = None
+        self._rows: dict[bytes, Row] = {}
+
+    def size(self, path: bytes) -> int | None:
+        """Return how many bytes the file at `path` has; None if it is a folder, or not there."""
+        from oxenfs.model import Kind
+
+        folder, _, name = path.rpartition(b"/")
+        if folder != self._folder:
+            self._rows, self._folder = self._read(folder), folder
+        row = self._rows.get(name)
+        return None if row is None or row.kind == Kind.DIRECTORY else row.size
+
+    def _read(self, folder: bytes) -> dict[bytes, Row]:
+        from oxenfs.remote.base import TreePlace
+        from oxenfs.remote.rows import find_row, rows_of
+
+        row = find_row(self._remote, self._commit, folder)
+        id = self._remote.root(self._commit) if row is None else row.id
+        nodes = self._remote.directory(id, TreePlace(self._commit, folder))
+        return {row.name: row for row in rows_of(nodes)}
 
 
 def _print(item: Shown, directory: Path, remote: Remote, revision: Revision) -> None:

@@ -42,7 +42,7 @@ def command(words: tuple[str, ...], directory: Path | None, as_json: bool) -> No
         assert found.mount is not None
         items, facts = changes_of(found.mount, sizes=as_json)
     if found.paths:
-        items = [item for item in items if _concerns(item, found.paths)]
+        items = [item for item in items if concerns(item, found.paths)]
     changes = [item for item in items if not item.ignored]
     if as_json:
         rows = [
@@ -131,7 +131,8 @@ def _read_only(mount: Entry) -> dict[str, Any]:
     }
 
 
-def _concerns(item: Shown, paths: tuple[bytes, ...]) -> bool:
+def concerns(item: Shown, paths: tuple[bytes, ...]) -> bool:
+    """Return whether a change is one at or below one of `paths`, also by its old name."""
     import os
 
     for wanted in map(os.fsdecode, paths):

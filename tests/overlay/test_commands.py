@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -72,3 +73,34 @@ def read(fd: int) -> bytes:
         return os.read(fd, 4096)
     except OSError:
         return b""
+
+
+def test_diff_has_the_rows_of_a_diff_of_commits(mount: OverlayMount) -> None:
+    def rows(*words: str) -> list[dict[str, object]]:
+        code, said = mount.call("diff", *words, "--json")
+        assert code == 0, said
+        found: list[dict[str, object]] = json.loads(said)
+        return found
+
+    where = str(mount.dir)
+    before = mount.commit_id()
+    assert rows(where) == []
+    write(mount.dir / "d" / "one.txt", b"longer than it was")
+    write(mount.dir / "d-", b"sorts between")
+    write(mount.dir / "note~", b"left out")
+    (mount.dir / "d" / "two.txt").unlink()
+    (mount.dir / "top.txt").unlink()
+    found = rows(where)
+    assert found == [
+        {"op": "M", "path": "d/one.txt", "old_size": 4, "size": 18},
+        {"op": "D", "path": "d/two.txt", "old_size": 4, "size": None},
+        {"op": "A", "path": "d-", "old_size": None, "size": 13},
+        {"op": "D", "path": "top.txt", "old_size": 4, "size": None},
+    ]
+    assert rows(where, "d") == found[:2]
+    assert rows("-C", where, ".") == found
+    mount.commit()
+    assert rows(where, f"{before}..") == found
+    (mount.dir / "big.bin").rename(mount.dir / "d" / "big")
+    moved = {"op": "R", "path": "d/big", "old": "big.bin", "old_size": 700_000, "size": 700_000}
+    assert rows(where) == rows(where, "big.bin") == [moved]
