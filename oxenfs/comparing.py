@@ -10,7 +10,7 @@ from oxenfs.model import Commit, Kind, ObjectHash, tree_order
 from oxenfs.names import quoted
 from oxenfs.remote.base import BlobPlace, DirectoryNodes, Remote, TreePlace
 from oxenfs.remote.rows import Row, payload_of, row_named, rows_of
-from oxenfs.textdiff import Text, Whole, unified
+from oxenfs.textdiff import NO_FILE, Text, Whole, unified
 
 TEXT_BYTES_MAX = 256 << 20
 """Larger files are compared by their facts."""
@@ -177,12 +177,12 @@ def lines_of(remote: Remote, change: Changed) -> Iterator[str] | None:
         Whole(b"") if side is None else text_at(remote, side.commit, side.row, change.path)
         for side in (change.old, change.new)
     ]
-    path = change.path.decode("utf-8", "surrogateescape")
     old, new = texts
     if old is None or new is None:
         return None
-    one = f"a/{path}" if change.old is not None else "/dev/null"
-    return unified(one, f"b/{path}" if change.new is not None else "/dev/null", old, new)
+    one = b"a/" + change.path if change.old is not None else NO_FILE
+    other = b"b/" + change.path if change.new is not None else NO_FILE
+    return unified(one, other, old, new)
 
 
 def facts_of(side: Side) -> list[str]:

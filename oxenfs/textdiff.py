@@ -9,6 +9,11 @@ import difflib
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+from oxenfs.names import header_name
+
+NO_FILE = b"/dev/null"
+"""What a side is called that is not there."""
+
 _PIECE_BYTES = 1 << 20
 _CONTEXT_LINES = 3
 _CONTEXT_BYTES = 64 << 10
@@ -44,11 +49,11 @@ class Whole(NamedTuple):
         return self.data[offset : offset + size]
 
 
-def unified(one: str, other: str, old: Text, new: Text) -> Iterator[str] | None:
+def unified(one: bytes, other: bytes, old: Text, new: Text) -> Iterator[str] | None:
     """Return the lines of a unified diff, without line ends, as `patch` takes them.
 
     Args:
-        one: what the old side is called, such as `a/path`.
+        one: what the old side is called, such as `b"a/path"`; quoted where it needs that.
         other: what the new side is called.
         old: a text.
         new: a text.
@@ -205,15 +210,15 @@ def _with_context(
 
 
 def _printed(
-    one: str,
-    other: str,
+    one: bytes,
+    other: bytes,
     befores: list[str],
     afters: list[str],
     groups: list[list[_Opcode]],
     lines_before: int,
 ) -> Iterator[str]:
-    yield f"--- {one}"
-    yield f"+++ {other}"
+    yield f"--- {_header(one)}"
+    yield f"+++ {_header(other)}"
     for group in groups:
         first, last = group[0], group[-1]
         ranges = (first[1], last[2]), (first[3], last[4])
@@ -225,6 +230,12 @@ def _printed(
             else:
                 yield from _marked("-", befores[i1:i2])
                 yield from _marked("+", afters[j1:j2])
+
+
+def _header(name: bytes) -> str:
+    shown = header_name(name)
+    # As git does: without a tab, `patch` takes what is behind a space for a date.
+    return f"{shown}\t" if " " in shown else shown
 
 
 def _range(start: int, count: int) -> str:

@@ -158,6 +158,31 @@ def test_a_unified_diff_is_one_that_patch_takes(place: Place, tmp_path: Path) ->
         assert found == new, (old, new, text)
 
 
+def test_patch_finds_a_file_whatever_its_name(place: Place, tmp_path: Path) -> None:
+    if shutil.which("patch") is None:
+        pytest.skip("no patch")
+    for name in ("new\nline", 'a "q" \\', "\x1b[31mé", "txt.\u202eexe", "tab\t", "Löve lace"):
+        path = name.encode()
+        before = commit(place.remote, {path: b"1\n"})
+        after = commit(place.remote, {path: b"2\n"})
+        remote = place.remote
+        (change,) = changes_between(remote, remote.commit(before), remote.commit(after))
+        text = "".join(f"{line}\n" for line in lines_of(remote, change) or ())
+        assert len(text.splitlines()) == 5
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        (tmp_path / name).write_bytes(b"1\n")
+        done = subprocess.run(
+            ["patch", "-p1", "-s", "-N"],
+            cwd=tmp_path,
+            input=text.encode(),
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, (name, done.stdout)
+        assert (tmp_path / name).read_bytes() == b"2\n"
+
+
 def test_what_is_no_text_has_facts(place: Place) -> None:
     change = next(changes_between(place.remote, place.old, place.new, [b"a"]))
     assert isinstance(change, Changed)

@@ -13,7 +13,7 @@ from oxenfs.textdiff import Whole, unified
 
 
 def diff(old: bytes, new: bytes) -> str | None:
-    lines = unified("a/t", "b/t", Whole(old), Whole(new))
+    lines = unified(b"a/t", b"b/t", Whole(old), Whole(new))
     return None if lines is None else "".join(f"{line}\n" for line in lines)
 
 

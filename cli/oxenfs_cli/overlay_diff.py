@@ -93,7 +93,7 @@ class _Before:
 
 def _print(item: Shown, directory: Path, remote: Remote, revision: Revision) -> None:
     from oxenfs.remote.rows import find_row
-    from oxenfs.textdiff import unified
+    from oxenfs.textdiff import NO_FILE, unified
 
     if item.op == "R":
         print_text(f"renamed {printable(item.old or '')} -> {printable(item.path)}")
@@ -104,8 +104,8 @@ def _print(item: Shown, directory: Path, remote: Remote, revision: Revision) -> 
     new = _new(None if item.op == "D" else directory / item.path)
     lines = None
     if old is not None and new is not None:
-        one = "/dev/null" if item.base is None else f"a/{item.base}"
-        other = "/dev/null" if item.op == "D" else f"b/{item.path}"
+        one = NO_FILE if base is None else b"a/" + base
+        other = NO_FILE if item.op == "D" else b"b/" + os.fsencode(item.path)
         lines = unified(one, other, old, new)
     if lines is None:
         sizes = [row.size if row is not None else None, item.size]

@@ -334,6 +334,22 @@ def test_diff_shows_the_line(mount: OverlayMount) -> None:
     assert "M big.bin" in said
 
 
+def test_names_in_a_diff_are_quoted_as_git_does(mount: OverlayMount) -> None:
+    for name in (b"new\nline", b"\xff", "\u202etxt".encode(), "é".encode()):
+        write(mount.dir / os.fsdecode(name), b"text\x1b\n")
+    code, said = mount.call("diff", str(mount.dir))
+    assert code == 0
+    headers = [line for line in said.split("\n") if line.startswith("+++ ")]
+    assert headers == [
+        r'+++ "b/new\nline"',
+        "+++ b/é",
+        r'+++ "b/\342\200\256txt"',
+        r'+++ "b/\377"',
+    ]
+    # What is in the files is for `patch`.
+    assert said.count("+text\x1b\n") == 4
+
+
 KILLER = """
 import os, sys, threading, time
 sys.argv = ["oxenfs", *sys.argv[2:]]
