@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -13,7 +12,7 @@ import trio
 from oxenfs.errors import Conflict, NotFound, OxenfsError, UsageError
 from oxenfs.model import ObjectHash, hash_text
 from oxenfs.mount.rebasing import Rebaser
-from oxenfs.names import printable
+from oxenfs.names import printable, quoted
 from oxenfs.overlay.changeset import ChangeSet, read_ignored
 from oxenfs.overlay.contents import Contents
 from oxenfs.overlay.index import Snapshot
@@ -71,7 +70,7 @@ class Puller(Rebaser):
             for path in paths:
                 one = _within([path])
                 if path and not any(one(i.path) or one(i.old or b"\0") for i in hit):
-                    raise NotFound(f"{os.fsdecode(path)!r} has no changes")
+                    raise NotFound(f"{quoted(path)} has no changes")
             # A rename is undone at both its ends.
             more = [p for i in hit if i.op == "R" for p in (i.path, i.old or b"")]
             facts = self.mover.shown.facts

@@ -11,6 +11,7 @@ import xxhash
 
 from oxenfs.errors import OxenfsError, SourceChanged
 from oxenfs.model import CHUNK_BYTES, Content, ObjectHash
+from oxenfs.names import quoted
 from oxenfs.overlay.layer import Layer
 from oxenfs.overlay.lower import Found, LowerTree
 from oxenfs.overlay.nodes import Nid, Node
@@ -69,7 +70,7 @@ class Contents:
                 return Content(0, facts.mtime_ns, lambda: io.BytesIO(b""))
             found = self._lower.find(node.origin)
             if found is None or found.directory:
-                raise OxenfsError(f"{node.origin!r} is not in the commit any more")
+                raise OxenfsError(f"{quoted(node.origin)} is not in the commit any more")
             return replace(self._lower.content(node.origin, found), mtime_ns=facts.mtime_ns)
         kept = self._layer.hash(node.data)
         known = None
@@ -104,7 +105,7 @@ class Contents:
         if node.limit is not None and node.origin is not None:
             below = self._lower.find(node.origin)
             if below is None or below.directory:
-                raise OxenfsError(f"{node.origin!r} is not in the commit any more")
+                raise OxenfsError(f"{quoted(node.origin)} is not in the commit any more")
         raw = _Bytes(path, size, node, below, self._layer, self._lower)
         return cast("BinaryIO", io.BufferedReader(raw, _PIECE_BYTES))
 

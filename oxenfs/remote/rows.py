@@ -131,7 +131,9 @@ def payload_of(nodes: DirectoryNodes, name: bytes) -> FilePayload:
         payload = decode_payload(child.type, child.payload)
         if isinstance(payload, FilePayload) and payload.name.encode() == name:
             return payload
-    raise IntegrityError(f"no file {name!r} in directory node {hash_text(nodes.directory.id)}")
+    raise IntegrityError(
+        f"no file {quoted(name)} in directory node {hash_text(nodes.directory.id)}"
+    )
 
 
 def _children_named(nodes: DirectoryNodes, name: bytes) -> Iterator[Child]:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from oxenfs.errors import IntegrityError, NotFound, RemoteUnavailable
 from oxenfs.model import Commit, Kind, ObjectHash, hash_text
+from oxenfs.names import quoted
 from oxenfs.remote.base import BlobPlace, TreePlace
 from oxenfs.store.columns import Listing
 from oxenfs.store.metadata import Metadata
@@ -82,7 +83,7 @@ class CommitDirectory(Directory):
         while folder is not None:
             # An id is a hash of what is below: only a lie has no end.
             if folder._id == id:
-                raise IntegrityError(f"the folder {path!r} of the commit contains itself")
+                raise IntegrityError(f"the folder {quoted(path)} of the commit contains itself")
             folder = folder._above
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from oxenfs.errors import NotFound
 from oxenfs.frames.service import Frames
 from oxenfs.frames.spec import parse
+from oxenfs.names import quoted
 from oxenfs.store.columns import Listing, columns_of
 from oxenfs.views.base import Attributes, Directory, Node, lookup
 from oxenfs.views.framing import Framing, VideoFolder
@@ -42,17 +43,23 @@ class FramesFolder(Directory):
         """
         node: Node = self.mirror(text)
         for name in path.split(b"/") if path else ():
-            if not isinstance(node, Directory):
-                raise NotFound(f"{path!r} is no folder and no video")
+            if isinstance(node, VideoFolder) or not isinstance(node, Directory):
+                raise NotFound(f"not a video: {quoted(path)}")
             node = await lookup(node, name)
+        if not isinstance(node, Directory):
+            raise NotFound(f"not a video: {quoted(path)}")
         waiting: list[Node] = [node]
+        found = False
         while waiting:
             node = waiting.pop()
             if isinstance(node, VideoFolder):
+                found = True
                 yield node
             elif isinstance(node, Directory):
                 listing = await node.listing()
                 waiting += [node.child(listing, row) for row in range(listing.count - 1, -1, -1)]
+        if not found:
+            raise NotFound(f"no videos in this folder: {quoted(path or b'.')}")
 
     @property
     def key(self) -> tuple[str, object]:
@@ -81,7 +88,7 @@ class FramesFolder(Directory):
         try:
             text = name.decode("ascii")
         except UnicodeDecodeError as exc:
-            raise NotFound(f"not a SPEC: {name!r}") from exc
+            raise NotFound(f"not a SPEC: {quoted(name)}") from exc
         return _Named(self.mirror(text), name)
 
 

@@ -15,6 +15,7 @@ from oxenfs.errors import NotFound
 from oxenfs.frames.jobs import Video
 from oxenfs.frames.spec import Spec
 from oxenfs.model import Kind
+from oxenfs.names import quoted
 from oxenfs.remote.rows import Row
 from oxenfs.store.columns import Listing, columns_of
 from oxenfs.views.arrays import ArrayFile
@@ -192,7 +193,10 @@ class Mirror(Directory):
         row = base.find(name)
         if row >= 0 and self._is_file(base, row, videos=False):
             return self._folder(base, row, self._base.child(base, row))
-        raise NotFound(f"no video {name!r} in {self._path!r}")
+        what = "no such path" if row < 0 else "not a video"
+        if row >= 0 and base.is_directory(row):
+            what = "no videos in this folder"
+        raise NotFound(f"{what}: {quoted(self._path_of(name))}")
 
     def _is_file(self, base: Listing, row: int, *, videos: bool) -> bool:
         if base.is_directory(row):
@@ -213,8 +217,7 @@ class Mirror(Directory):
             found = child.identity
             key, size, mtime_ns = repr(found), found.size, found.mtime_ns
             unfinished = _UNFINISHED if found.unfinished else None
-        label = repr(path.decode("utf-8", "backslashreplace"))
-        video = Video(key, size, child.open, label, unfinished)
+        video = Video(key, size, child.open, quoted(path), unfinished)
         return VideoFolder(self._mirrors.framing, self._spec, video, child, path, mtime_ns)
 
     def _path_of(self, name: bytes) -> bytes:

@@ -352,6 +352,25 @@ def test_frames_are_listed_by_the_command_line(shared: Mounted) -> None:
     assert second.startswith(f"{CLIP},000002.png,25,1.0,")
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("nosuch", "no such path: 'nosuch'"),
+        ("deep/nosuch/x.mp4", "no such path: 'deep/nosuch'"),
+        ("notes.txt", "not a video: 'notes.txt'"),
+        ("texts/more/a.txt", "no videos in this folder: 'texts'"),
+        ("texts", "no videos in this folder: 'texts'"),
+        (f"{CLIP}/000001.jpg", f"not a video: '{CLIP}/000001.jpg'"),
+        (f"{CLIP}.npy", f"not a video: '{CLIP}.npy'"),
+        ("a\x1b\udcff", r"no such path: 'a\x1b\xff'"),
+    ],
+)
+def test_why_there_is_no_video_at_a_path(shared: Mounted, path: str, said: str) -> None:
+    process = shared.popen("-m", "oxenfs_cli", "frames", "all", path, "-C", str(shared.dir))
+    text, _ = process.communicate(timeout=60)
+    assert (process.returncode, text) == (1, f"oxenfs: {said}\n")
+
+
 def test_sizes_can_be_filled_in(fresh: Mounted) -> None:
     fresh.run("-m", "oxenfs_cli", "frames", "fps=2", str(fresh.dir), CLIP, "--fill-sizes")
     folder = fresh.dir / ".frames" / "fps=2" / CLIP

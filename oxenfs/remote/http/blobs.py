@@ -12,6 +12,7 @@ import xxhash
 
 from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.model import ObjectHash, hash_text
+from oxenfs.names import quoted
 from oxenfs.remote.archive import Limits, Member, read_groups
 from oxenfs.remote.base import BlobPlace
 from oxenfs.remote.http.transport import Answer, Transport
@@ -93,7 +94,7 @@ class HttpBlobs:
     def range(self, place: BlobPlace, offset: int, size: int) -> bytes:
         """Return `size` bytes of the file at `place`, unchecked beyond their number."""
         if offset < 0 or size < 0 or offset + size > place.size:
-            raise NotFound(f"{place.path!r} ends at {place.size}")
+            raise NotFound(f"{quoted(place.path)} ends at {place.size}")
         if not size:
             return b""
         with self._chunk(place, offset, size, None) as answer:
@@ -109,7 +110,7 @@ class HttpBlobs:
         """Fill `views` from `offset` on, and yield each one's number; see `BlobSource`."""
         size = sum(map(len, views))
         if not size or offset < 0 or offset + size > place.size:
-            raise NotFound(f"{place.path!r} ends at {place.size}")
+            raise NotFound(f"{quoted(place.path)} ends at {place.size}")
         with self._chunk(place, offset, size, timeout_s) as answer:
             for number, view in enumerate(views):
                 answer.fill(view)

@@ -19,6 +19,7 @@ from oxenfs.model import (
     Put,
     Remove,
 )
+from oxenfs.names import quoted
 from oxenfs.remote.cursor import Found, TreeCursor
 from oxenfs.remote.http.workspace import Workspace, read_exactly, sendable
 from oxenfs.remote.payloads import DIRECTORY, FILE
@@ -90,7 +91,9 @@ class Stage:
     def add(self, change: Change) -> None:
         """Stage one change; after the first conflict nothing is sent any more."""
         if change.path.count(b"/") > DEPTH_MAX:
-            raise Unsupported(f"folders nested more than {DEPTH_MAX} deep: {change.path[:60]!r}...")
+            raise Unsupported(
+                f"folders nested more than {DEPTH_MAX} deep: {quoted(change.path[:60])}..."
+            )
         if self._held is not None and _replaces(change, self._held):
             # Never staged: of two requests at once nobody knows which comes last.
             self._held = None
@@ -121,7 +124,7 @@ class Stage:
         left = self._left(path, there)
         if not self.conflicts and (left is None or left[0] != DIRECTORY):
             raise Unsupported(
-                f"the folder {path.decode()!r} is empty, which a server cannot store; "
+                f"the folder {quoted(path)} is empty, which a server cannot store; "
                 "put a file into it, or leave it out"
             )
 
@@ -143,7 +146,9 @@ class Stage:
         if not self._exact:
             _refuse_what_gets_lost(path, there)
         if not content.size and not sendable(path):
-            raise Unsupported(f"an empty file with the name {path!r} cannot be sent to a server")
+            raise Unsupported(
+                f"an empty file with the name {quoted(path)} cannot be sent to a server"
+            )
         self.files += 1
         if left is not None and left[0] == DIRECTORY:
             self._stage_removal(change.path)
@@ -203,11 +208,13 @@ def _refuse_what_gets_lost(path: str, there: Found | None) -> None:
     Found by experiment with oxen-server 0.65.2: it answers that both commits succeeded.
     """
     if "\\" in path:
-        raise Unsupported(f"an Oxen server takes the backslash in {path!r} for a slash; rename it")
+        raise Unsupported(
+            f"an Oxen server takes the backslash in {quoted(path)} for a slash; rename it"
+        )
     if there is not None and there[0] == DIRECTORY:
         raise Unsupported(
-            f"{path!r} was a folder and would become a file: an Oxen server loses it when both "
-            "are in one commit; commit the removal of the folder first, then the file"
+            f"{quoted(path)} was a folder and would become a file: an Oxen server loses it when "
+            "both are in one commit; commit the removal of the folder first, then the file"
         )
 
 
@@ -266,4 +273,4 @@ def _hash(content: Content, path: str) -> ObjectHash:
 
 
 def _grown(path: str) -> SourceChanged:
-    return SourceChanged(f"{path!r} became longer while it was read; nothing was committed")
+    return SourceChanged(f"{quoted(path)} became longer while it was read; nothing was committed")

@@ -26,6 +26,7 @@ from oxenfs.errors import (
     SourceChanged,
 )
 from oxenfs.model import Author, ObjectHash, hash_text
+from oxenfs.names import quoted
 from oxenfs.remote.base import BlobsMissing
 from oxenfs.remote.http.answers import base_of, commit_of, paths_of, read, text
 from oxenfs.remote.http.transport import Transport
@@ -110,7 +111,7 @@ class Workspace:
         names = read(paths_of, staged, self._transport.base)
         missing = {path for path, _ in files}.difference(names)
         if missing:
-            raise RemoteRefused(f"{self._transport.base} did not take {min(missing)!r}")
+            raise RemoteRefused(f"{self._transport.base} did not take {quoted(min(missing))}")
 
     def stage(self, path: str, blob: ObjectHash, size: int, source: Callable[[], BinaryIO]) -> bool:
         """Stage one file of known hash, of at least one byte; return whether it had to be sent.
@@ -138,7 +139,7 @@ class Workspace:
                 # The session has gone: with the last part done, or after a minute of silence.
                 continue
         raise RemoteUnavailable(
-            f"{self._transport.base} gave up the upload of {path!r} again and again"
+            f"{self._transport.base} gave up the upload of {quoted(path)} again and again"
         )
 
     def remove(self, paths: Sequence[str]) -> None:
@@ -244,7 +245,9 @@ class Workspace:
                 twice=True,
             )
         if done.get("completed") is not True:
-            raise RemoteRefused(f"{self._transport.base} did not complete the upload of {path!r}")
+            raise RemoteRefused(
+                f"{self._transport.base} did not complete the upload of {quoted(path)}"
+            )
 
     def _again(self, call: Callable[[], T], *, twice: bool) -> T:
         """Call until the server is not busy; `twice`: also if what was asked may have happened."""
@@ -294,7 +297,9 @@ def read_exactly(source: BinaryIO, size: int, path: str) -> bytes:
     while size > 0:
         data = source.read(min(size, _PIECE_BYTES))
         if not data:
-            raise SourceChanged(f"{path!r} became shorter while it was read; nothing was committed")
+            raise SourceChanged(
+                f"{quoted(path)} became shorter while it was read; nothing was committed"
+            )
         parts.append(data)
         size -= len(data)
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -140,7 +140,7 @@ def _check_directory(remote: LocalRemote, place: _Place) -> list[_Place]:
     if place.directory in place.before:
         return []
     if place.depth > DEPTH_MAX:
-        raise Unsupported(f"folders are nested deeper than {DEPTH_MAX}: {place.path[:80]!r}")
+        raise Unsupported(f"folders are nested deeper than {DEPTH_MAX}: {quoted(place.path[:80])}")
     known, folders = _known(remote, place.before)
     names: set[str] = set()
     below: list[_Place] = []
@@ -154,7 +154,7 @@ def _check_directory(remote: LocalRemote, place: _Place) -> list[_Place]:
             if not isinstance(payload, FilePayload | DirectoryPayload):
                 raise IntegrityError(f"an entry of type {child.type} in {_shown(place.path)}")
             if payload.name in names:
-                raise IntegrityError(f"{_shown(place.path)} has {payload.name!r} twice")
+                raise IntegrityError(f"{_shown(place.path)} has {quoted(payload.name)} twice")
             names.add(payload.name)
             if vnode.id in known:
                 continue

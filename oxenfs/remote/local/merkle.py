@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from oxenfs.errors import Unsupported
 from oxenfs.model import DEPTH_MAX, ObjectHash
+from oxenfs.names import quoted
 from oxenfs.remote.base import RawNode
 from oxenfs.remote.hashing import little, xxh3
 from oxenfs.remote.local.nodes import Nodes
@@ -87,7 +88,7 @@ class TreeBuilder:
     ) -> _Built | None:
         """Apply the records below `path`; return None if they change nothing."""
         if depth > DEPTH_MAX:
-            raise Unsupported(f"folders are nested deeper than {DEPTH_MAX}: {path[:80]!r}...")
+            raise Unsupported(f"folders are nested deeper than {DEPTH_MAX}: {quoted(path[:80])}...")
         entries: dict[bytes, Child] = {}
         if base is not None:
             for vnode in self._nodes.directory(base.id).vnodes:

@@ -29,6 +29,7 @@ from oxenfs.model import (
     Published,
     Put,
 )
+from oxenfs.names import quoted
 from oxenfs.remote.base import RawNode
 from oxenfs.remote.changes import check_branch_name, checked, refuse_conflicts
 from oxenfs.remote.describe import combined_hash, describe
@@ -151,7 +152,7 @@ class Publisher:
                     stored = writer.add(change.content)
                     if stored.size != change.content.size:
                         raise SourceChanged(
-                            f"{change.path.decode()!r} has {stored.size} bytes and not "
+                            f"{quoted(change.path)} has {stored.size} bytes and not "
                             f"{change.content.size}; nothing was committed"
                         )
                     name = change.path.rpartition(b"/")[2].decode()
