@@ -15,6 +15,7 @@ import click
 
 import oxenfs
 from oxenfs.errors import Conflict, NothingToPublish, OxenfsError, UsageError
+from oxenfs_cli import streams
 from oxenfs_cli.output import printable
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -87,14 +88,15 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code; `args` replaces the process's arguments."""
     words = list(sys.argv[1:] if args is None else args)
-    try:
-        code = _run(words)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read the output has gone; the flush at exit must not complain about it again.
-        # Click does the same where it notices first.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    with streams.guarded():
+        try:
+            code = _run(words)
+            sys.stdout.flush()
+        except streams.OutputError as exc:
+            streams.let_go()
+            if exc.reader_is_gone:
+                return 1
+            return _fail(f"cannot write the output: {exc.reason}", 1)
     return code
 
 
@@ -111,7 +113,7 @@ def _run(words: list[str]) -> int:
         return _fail(exc.format_message(), exc.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
+    except streams.OutputError:
         raise
     except Exception as exc:
         if os.environ.get("OXENFS_DEBUG") == "1":

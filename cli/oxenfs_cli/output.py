@@ -9,6 +9,7 @@ from typing import Any
 
 from oxenfs.names import printable as printable
 from oxenfs.names import text_of as text_of
+from oxenfs_cli.streams import told
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
@@ -47,7 +48,8 @@ def print_table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
 def write_bytes(data: bytes) -> None:
     """Write bytes to stdout as they are, after what was printed before."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(data)
+    with told():
+        sys.stdout.buffer.write(data)
 
 
 def date_text(timestamp_ns: int, *, exact: bool = False) -> str:

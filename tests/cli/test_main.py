@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+from repositories import commit, make_repository
 
 from oxenfs.errors import Conflict, IntegrityError, NothingToPublish, OxenfsError, UsageError
 from oxenfs_cli import main
@@ -128,3 +129,55 @@ def test_a_closed_stdout_does_not_hide_the_exit_code(tmp_path: Path) -> None:
     _, error = process.communicate(timeout=30)
     assert process.returncode == 2
     assert b"does not lie in a mount" in error
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository whose log is longer than any buffer, with a large file."""
+    remote = make_repository(tmp_path / "data", {b"big": bytes(1 << 20)})
+    for number in range(20):
+        commit(remote, {b"a": b"%d" % number}, message="long" * 250)
+    remote.close()
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize(
+    "words", [["log", "--json"], ["branch", "--repo"], ["show", "main:big", "--repo"], ["--help"]]
+)
+@pytest.mark.parametrize("where", ["full", "closed", "gone"])
+def test_what_cannot_be_written_is_said_in_one_line(
+    repository: Path, words: list[str], where: str
+) -> None:
+    words = words if words == ["--help"] else [*words, str(repository)]
+    if where == "closed":
+        process = run(*words, preexec_fn=lambda: os.close(1))
+        reason = b"it is closed"
+    elif where == "full":
+        with Path("/dev/full").open("wb") as full:
+            process = run(*words, stdout=full)
+        reason = b"No space left on device"
+    else:
+        reading, writing = os.pipe()
+        os.close(reading)
+        process = run(*words, stdout=writing)
+        os.close(writing)
+        reason = b""
+    _, error = process.communicate(timeout=30)
+    assert error == (b"oxenfs: cannot write the output: %s\n" % reason if reason else b"")
+    assert process.returncode == 1
+
+
+def test_closed_streams_hide_no_exit_code(repository: Path, tmp_path: Path) -> None:
+    def close() -> None:
+        os.closerange(0, 3)
+
+    for words, code in ((["init", "new"], 1), (["fsck", "nosuch"], 2)):
+        process = run(*words, preexec_fn=close, cwd=tmp_path)
+        process.communicate(timeout=30)
+        assert process.returncode == code
+    assert (tmp_path / "new").is_dir()
+
+
+def test_the_error_of_a_file_is_not_one_of_the_output(fails, capsys) -> None:  # type: ignore[no-untyped-def]
+    assert fails(OSError(28, "No space left on device")) == 1
+    assert "internal error: OSError" in capsys.readouterr().err
