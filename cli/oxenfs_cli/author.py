@@ -17,17 +17,32 @@ def committing() -> Author:
     if configured is not None:
         return configured
     author = config.fallback_author()
-    where = config.folder() / "user_config.toml"
-    how = f"{_COMMAND}, or write name and email into {printable(str(where))}"
-    if is_terminal(0) and is_terminal(2):
-        import click
+    if not _can_answer():
+        return author
+    import click
 
-        print(f"oxenfs: nobody has said who you are; to set it for good: {how}", file=sys.stderr)
-        name = click.prompt("name", default=author.name, err=True)
-        return Author(name, click.prompt("email", default=author.email, err=True))
-    print(
-        f"oxenfs: committing as {printable(author.name)} <{printable(author.email)}>; "
-        f"to change that: {how}",
-        file=sys.stderr,
-    )
-    return author
+    print(f"oxenfs: nobody has said who you are; to set it for good: {_how()}", file=sys.stderr)
+    name = click.prompt("name", default=author.name, err=True)
+    return Author(name, click.prompt("email", default=author.email, err=True))
+
+
+def tell(author: Author) -> None:
+    """Say on stderr who has committed, if nobody said or was asked who that is.
+
+    For when something is committed: an error stays one line.
+    """
+    if config.author() is None and not _can_answer():
+        print(
+            f"oxenfs: committed as {printable(author.name)} <{printable(author.email)}>; "
+            f"to change that: {_how()}",
+            file=sys.stderr,
+        )
+
+
+def _can_answer() -> bool:
+    return is_terminal(0) and is_terminal(2)
+
+
+def _how() -> str:
+    where = config.folder() / "user_config.toml"
+    return f"{_COMMAND}, or write name and email into {printable(str(where))}"

@@ -41,7 +41,7 @@ def command(
     printed is the new commit's id.
     """
     from oxenfs.mount.client import ask
-    from oxenfs_cli.author import committing
+    from oxenfs_cli.author import committing, tell
     from oxenfs_cli.overlays import overlay_mount
 
     if not message.strip():
@@ -62,6 +62,7 @@ def command(
             branch=branch,
             skip=skip_unsupported,
         )
+    tell(author)
     _tell_left(done)
     if as_json:
         keys = ("commit", "branch", "files", "uploaded_files", "uploaded_bytes")

@@ -54,7 +54,7 @@ def command(
     from oxenfs.importing import import_tree
     from oxenfs.model import hash_text
     from oxenfs.remote.open import open_remote
-    from oxenfs_cli.author import committing
+    from oxenfs_cli.author import committing, tell
     from oxenfs_cli.target import path_in_repository
 
     if not message.strip():
@@ -80,6 +80,7 @@ def command(
             )
     finally:
         remote.close()
+    tell(author)
     commit = hash_text(published.commit)
     if as_json:
         print_json(

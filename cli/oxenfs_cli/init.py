@@ -18,10 +18,12 @@ def command(path: Path) -> None:
     """
     from oxenfs.model import hash_text
     from oxenfs.remote.local import repository
-    from oxenfs_cli.author import committing
+    from oxenfs_cli.author import committing, tell
 
-    remote = repository.create(path, committing())
+    author = committing()
+    remote = repository.create(path, author)
     try:
+        tell(author)
         branch = remote.default_branch()
         where = printable(remote.address)
         print_text(f"made repository {where}, branch {branch.name} at {hash_text(branch.commit)}")

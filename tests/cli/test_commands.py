@@ -140,6 +140,20 @@ def test_without_a_configured_author_the_login_commits_and_is_told(
     assert json.loads(capfd.readouterr().out)[0]["author"]
 
 
+def test_who_committed_is_told_of_what_was_committed_only(
+    place: Path, home: Path, run: Run, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    (home / ".config" / "oxen" / "user_config.toml").unlink()
+    assert main(["init", "data"]) == 0
+    assert main(["import", "files", "data", "-m", "first"]) == 0
+    assert capfdbinary.readouterr().err.count(b"oxenfs: committed as ") == 2
+    # `run` wants one line of an error.
+    assert "already" in run("import", "files", "data", "-m", "again", code=4)
+    run("init", "data", code=2)
+    (place / "files" / "link").symlink_to("a.txt")
+    assert "link" in run("import", "files", "data", "-m", "link", code=1)
+
+
 def test_log_is_newest_first_with_all_facts(repository: Path, run: Run) -> None:
     commits = log(run, "data")
     assert [commit["message"] for commit in commits[:2]] == ["second\n\nwith more to say", "first"]

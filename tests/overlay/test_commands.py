@@ -64,8 +64,9 @@ def test_who_commits_is_asked_for_where_somebody_can_answer(
     write(mount.dir / "more", b"more")
     code, text = mount.call("commit", str(mount.dir), "-m", "m")
     assert code == 0, text
-    assert "committing as" in text
+    assert "committed as" in text
     assert "oxen config --name NAME --email EMAIL" in text
+    assert mount.call("commit", str(mount.dir), "-m", "m") == (4, "oxenfs: no changes\n")
 
 
 def read(fd: int) -> bytes:
