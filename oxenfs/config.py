@@ -83,10 +83,9 @@ def token(host: str) -> Token | None:
     Raises:
         OxenfsError: a file that should have it cannot be used. The text never quotes a token.
     """
-    token_file = os.environ.get("OXENFS_TOKEN_FILE", "")
-    token_host = os.environ.get("OXENFS_TOKEN_HOST", "")
-    if token_file and host.lower() == (token_host or default_host()).lower():
-        return Token(host, _read_token(Path(token_file)))
+    file = _token_file(host)
+    if file is not None:
+        return Token(host, _read_token(file))
     path = folder() / "auth_config.toml"
     entries = (_read(path) or {}).get("host_configs", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -97,6 +96,23 @@ def token(host: str) -> Token | None:
             secret = _text(entry, "auth_token", path)
             return Token(host, secret) if secret else None
     return None
+
+
+def token_hint(host: str) -> str:
+    """Return what to do about a token for `host` that is refused, in the words of a message."""
+    file = _token_file(host)
+    if file is None:
+        return f"oxen config --auth {host} TOKEN"
+    return f"it came from OXENFS_TOKEN_FILE {file}; put another one there, or unset the variable"
+
+
+def _token_file(host: str) -> Path | None:
+    """Return the file that replaces the configured token for `host`, None if there is none."""
+    named = os.environ.get("OXENFS_TOKEN_FILE", "")
+    if not named:
+        return None
+    chosen = os.environ.get("OXENFS_TOKEN_HOST", "") or default_host()
+    return Path(named) if host.lower() == chosen.lower() else None
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 from repositories import noise
@@ -97,6 +98,29 @@ def test_a_status_becomes_an_error_that_says_what_the_server_said(
     assert hint in text
     assert SAID[shape] in text
     assert len(bad.requests) == 1
+
+
+def test_a_refused_token_is_mended_where_it_came_from(
+    bad: Misbehaving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("secret")
+
+    def refused() -> str:
+        bad.replies = [reply(401, b"{}")]
+        with pytest.raises(AccessDenied) as caught:
+            bad.remote(token="secret").commit(ObjectHash(1))
+        assert "secret" not in str(caught.value)
+        return str(caught.value)
+
+    configured = f"oxen config --auth {bad.host} TOKEN"
+    assert refused().endswith(configured)
+    monkeypatch.setenv("OXENFS_TOKEN_FILE", str(path))
+    # It is for the default host, which this one is not.
+    assert refused().endswith(configured)
+    monkeypatch.setenv("OXENFS_TOKEN_HOST", bad.host)
+    assert f"OXENFS_TOKEN_FILE {path}" in refused()
+    assert "oxen config" not in refused()
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 409, 426, 429, 500])

@@ -15,6 +15,7 @@ from typing import Any
 import requests
 import urllib3
 
+from oxenfs import config
 from oxenfs.errors import (
     AccessDenied,
     Busy,
@@ -74,8 +75,10 @@ def bad_status(
     said = _page_title(raw) if value is None else message_of(value)
     text = f"{where}: {status}" + (f" {said}" if said else "")
     if status in (401, 403):
-        what = f"the token for {host} is refused" if token else f"no token was sent to {host}"
-        return AccessDenied(f"{text}; {what}: oxen config --auth {host} TOKEN")
+        if token:
+            hint = config.token_hint(host)
+            return AccessDenied(f"{text}; the token for {host} is refused: {hint}")
+        return AccessDenied(f"{text}; no token was sent to {host}: oxen config --auth {host} TOKEN")
     if status == 404:
         missing = _missing(value or {})
         if _type(value or {}) == "resource_damaged":
