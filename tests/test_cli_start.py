@@ -59,3 +59,22 @@ def test_handing_over_to_the_official_client_loads_next_to_nothing() -> None:
 
 def test_the_check_sees_what_is_loaded() -> None:
     assert "numpy" in loaded("import numpy") & HEAVY
+
+
+@pytest.mark.parametrize("script", ["start", "oxen"])
+@pytest.mark.parametrize("module", ["click", "oxenfs.mount"])
+def test_ctrl_c_during_the_imports_is_130_without_a_word(script: str, module: str) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        f"from oxenfs_cli.{script} import main\n"
+        "sys.argv = ['oxenfs', 'mounts']\n"
+        "sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, b"", b"")

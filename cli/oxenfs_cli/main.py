@@ -17,6 +17,7 @@ import oxenfs
 from oxenfs.errors import Conflict, NothingToPublish, OxenfsError, UsageError
 from oxenfs_cli import streams
 from oxenfs_cli.output import printable
+from oxenfs_cli.start import INTERRUPTED
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "mount": ("mount", "Mount a branch or commit as a directory."),
@@ -46,9 +47,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "Say what is missing for mounts here, and how to get it."),
 }
 """Each command's module and its line in `oxenfs --help`, in the order shown there."""
-
-INTERRUPTED = 130
-"""As shells have it: 128 and the number of the signal."""
 
 
 class _Commands(click.Group):

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from oxenfs_cli.start import INTERRUPTED, run
+
 OURS = frozenset(["mount", "umount", "mounts"])
 """Commands that the official client does not have."""
 
@@ -38,14 +40,11 @@ _MISSING = (
 def main(args: Sequence[str] | None = None) -> int:
     """Run our command and return its exit code, or become the official client."""
     words = list(sys.argv[1:] if args is None else args)
-    if is_ours(words):
-        from oxenfs_cli.start import begin_ahead
-
-        begin_ahead(words)
-        from oxenfs_cli.main import main as oxenfs
-
-        return oxenfs(words)
-    return _hand_over(words)
+    try:
+        ours = is_ours(words)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return run(words) if ours else _hand_over(words)
 
 
 def is_ours(words: Sequence[str]) -> bool:

@@ -9,13 +9,24 @@ from collections.abc import Sequence
 _ALONE = frozenset(["-h", "--help", "--foreground"])
 
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
+
+
 def main() -> int:
     """Run one command and return the exit code."""
-    words = sys.argv[1:]
-    begin_ahead(words)
-    from oxenfs_cli.main import main as run
+    return run(sys.argv[1:])
 
-    return run(words)
+
+def run(words: Sequence[str]) -> int:
+    """Run the command of `words` and return the exit code, also of Ctrl-C during the imports."""
+    try:
+        begin_ahead(words)
+        from oxenfs_cli.main import main as command
+
+        return command(words)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def begin_ahead(words: Sequence[str]) -> None:
