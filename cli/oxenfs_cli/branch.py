@@ -37,13 +37,14 @@ def command(
     from oxenfs.address import parse
     from oxenfs.model import hash_text
     from oxenfs.remote.open import open_remote
-    from oxenfs_cli.target import find
+    from oxenfs_cli.target import find, refuse_both
 
     if repo is not None:
         if words or directory is not None:
             raise UsageError("either a mount or --repo, not both")
         address, mount = parse(repo), None
     else:
+        refuse_both(words, directory)
         target = find(words, directory)
         if target.paths:
             raise UsageError(f"{words[-1]} is no mount point of oxenfs (oxenfs mounts lists them)")

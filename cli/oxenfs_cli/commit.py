@@ -43,9 +43,11 @@ def command(
     from oxenfs.mount.client import ask
     from oxenfs_cli.author import committing, tell
     from oxenfs_cli.overlays import overlay_mount
+    from oxenfs_cli.target import refuse_both
 
     if not message.strip():
         raise UsageError("an empty message; say after -m what the commit is about")
+    refuse_both(words, directory)
     found = overlay_mount(words, directory)
     if found.paths or found.mount is None:
         raise UsageError(f"{words[-1]} is no mount point of oxenfs; a commit takes all changes")

@@ -19,7 +19,9 @@ from oxenfs_cli.output import is_terminal, print_text, printable
 def command(words: tuple[str, ...], directory: Path | None, yes: bool) -> None:
     """Drop all changes in the mount at DIR, or those kept for DIR while it is not mounted."""
     from oxenfs_cli.overlays import find
+    from oxenfs_cli.target import refuse_both
 
+    refuse_both(words, directory)
     found = find(words, directory, unmounted=True)
     if found.paths:
         raise UsageError(f"{words[-1]} is no mount point; some paths: oxenfs restore PATH...")

@@ -28,8 +28,10 @@ def command(words: tuple[str, ...], directory: Path | None, keep: str | None) ->
     """
     from oxenfs.mount.client import ask
     from oxenfs_cli.checkout import print_move
-    from oxenfs_cli.target import find
+    from oxenfs_cli.target import find, refuse_both
 
+    if keep is None:
+        refuse_both(words, directory)
     target = find(words, directory)
     if target.mount is None or (target.paths and keep is None):
         raise UsageError(f"{words[-1]} is no mount point of oxenfs (oxenfs mounts lists them)")

@@ -1,8 +1,8 @@
 """Which repository, and which paths in it, a command is about.
 
-The first argument is a mount only if it *is* a mount point of ours; otherwise `-C DIR` or the
-current folder decides. Paths are relative to the current folder where that lies in the mount,
-else to the mount's root.
+The first argument is a mount only if it *is* a mount point of ours, and there is no `-C DIR`;
+otherwise that or the current folder decides. Paths are relative to the current folder where that
+lies in the mount, else to the mount's root.
 """
 
 from __future__ import annotations
@@ -61,10 +61,9 @@ def find(words: Sequence[str], directory: Path | None, *, address: bool = False)
     Raises:
         UsageError: no mount, and no address either.
     """
-    mount = mount_point(words[0]) if words else None
+    # With -C all words are paths: in the mount, `.` is its root and not a second DIR.
+    mount = mount_point(words[0]) if words and directory is None else None
     if mount is not None:
-        if directory is not None:
-            raise UsageError(f"both -C {directory} and the mount {mount.dir} are given; leave one")
         return Target(mount_address(mount), mount, _paths(mount, words[1:]))
     mount = mount_around(directory)
     if mount is not None and not (address and words and _leads_out(words[0], mount)):
@@ -76,6 +75,12 @@ def find(words: Sequence[str], directory: Path | None, *, address: bool = False)
     where = f"{directory} does" if directory is not None else "the current folder does"
     ways = "name one, or an address of a repository" if address else "name one, or use -C DIR"
     raise UsageError(f"{where} not lie in a mount of oxenfs; {ways} (oxenfs mounts lists mounts)")
+
+
+def refuse_both(words: Sequence[str], directory: Path | None) -> None:
+    """Raise `UsageError` if a command that takes no paths has `-C` and words too."""
+    if words and directory is not None:
+        raise UsageError(f"both -C {directory} and {words[0]} are given; leave one")
 
 
 def mount_point(word: str) -> Entry | None:

@@ -99,3 +99,8 @@ def test_a_path_that_is_not_there_is_said_also_where_nothing_is_fetched(
     done = place.run(command, "-C", "mnt", "a/b")
     assert (done.returncode, done.stderr) == (1, "oxenfs: 'a/b' goes on below a file\n")
     place.oxenfs(command, "sub/b", "a", cwd=place.mount)
+
+
+def test_with_c_the_root_can_be_a_path(place: Place) -> None:
+    for command in (["prefetch", "-C", ".", "."], ["log", "-C", "sub", "."], ["prefetch", "."]):
+        place.oxenfs(*command, cwd=place.mount)

@@ -11,6 +11,7 @@ from oxenfs.errors import UsageError
 from oxenfs.mount import registry
 from oxenfs.mount.registry import Entry
 from oxenfs_cli import target
+from oxenfs_cli.main import main
 
 COMMIT = "abc123"
 
@@ -88,9 +89,22 @@ def test_c_names_a_folder_in_the_mount(c: str, mount: Entry) -> None:
     assert found(mount, "x", c=c) == of(mount, b"x")
 
 
-def test_c_and_a_mount_point_are_too_much(mount: Entry) -> None:
-    with pytest.raises(UsageError, match="both"):
-        found(mount, "mnt", c="mnt")
+def test_with_c_a_mount_point_is_a_path(mount: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found(mount, "mnt", c="mnt") == of(mount, b"mnt")
+    assert found(mount, str(mount.dir), c="mnt") == of(mount, b"")
+    monkeypatch.chdir("mnt")
+    assert found(mount, ".", c=".") == of(mount, b"")
+    assert found(mount, "sub", ".", c="sub", address=True) == of(mount, b"sub", b"")
+
+
+@pytest.mark.parametrize(
+    "words", [["commit", "-m", "x"], ["branch"], ["discard", "--yes"], ["pull"]]
+)
+def test_c_and_a_mount_point_are_too_much_where_there_are_no_paths(
+    words: list[str], mount: Entry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "-C", "mnt", "mnt"]) == 2
+    assert "both -C mnt and mnt are given" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["..", "a/../..", "{mnt}/../data"])
