@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oxenfs.errors import Busy, NotFound, OxenfsError
+from oxenfs.remote.local.layout import read_layout
 from oxenfs.remote.local.lookup import Pages
 from oxenfs.remote.local.repository import LocalRemote, create_empty, open_repository
 from oxenfs.server.answers import Refusal
@@ -220,4 +221,19 @@ def check_root(root: Path) -> Path:
             raise OxenfsError(f"no permission to serve {root}")
     except OSError as exc:
         raise OxenfsError(f"cannot serve {root}: {exc.strerror}") from exc
-    return root.resolve()
+    root = root.resolve()
+    if _is_repository(root):
+        namespace, name = root.parts[-2:] if len(root.parts) > 2 else ("NAMESPACE", "NAME")
+        raise OxenfsError(
+            f"{root} is a repository itself, and serve takes the folder two levels above: "
+            f"{root.parent.parent}, which serves this one as {namespace}/{name}"
+        )
+    return root
+
+
+def _is_repository(root: Path) -> bool:
+    try:
+        read_layout(root)
+    except OxenfsError:
+        return False
+    return True

@@ -258,3 +258,10 @@ def test_a_folder_goes_into_a_repository_without_branches(run: Run, place: Path)
     run("import", "files", "data@work", "-m", "first")
     assert messages(run, "data@work") == ["first", "Initialized repository"]
     assert run("show", "work:a.txt", "--repo", "data") == "one\n"
+
+
+def test_a_repository_itself_is_not_served(repository: Path, place: Path, run: Run) -> None:
+    pytest.importorskip("uvicorn")
+    text = run("serve", "data", "--port", "0", code=1)
+    assert f"{repository} is a repository itself" in text
+    assert f"{place.parent}, which serves this one as {place.name}/data" in text
