@@ -72,11 +72,9 @@ class Home:
             return True
         return False
 
-    def move(self, dir: Path) -> Home:
+    def move(self, dir: Path) -> None:
         """Let the overlay belong to the mount folder `dir` from now on. Only with the lock."""
-        moved = Home(self.folder, self.repo, self.key, dir)
-        _write(moved)
-        return moved
+        _write(Home(self.folder, self.repo, self.key, dir))
 
     def remove(self) -> None:
         """Remove the overlay with all changes in it. Only with the lock."""

@@ -37,6 +37,11 @@ class Opened:
     behind: int
     lock: int
 
+    def arrive(self, dir: Path) -> None:
+        """Let it belong to the mount folder `dir` from now on."""
+        if self.home.dir != dir:
+            self.home.move(dir)
+
     def close(self) -> None:
         """Close it, and let others have it."""
         self.upper.close()
@@ -48,7 +53,8 @@ def open_overlay(
 ) -> Opened:
     """Open the overlay of a mount folder, or make one that stands on `revision`.
 
-    One that has changes stays at its own base.
+    One that has changes stays at its own base. One that is to be moved here still belongs to its
+    old folder: `Opened.arrive` is the last step of a mount that succeeds.
 
     Raises:
         Conflict: another process has it, or it has changes on another branch or commit.
@@ -66,8 +72,6 @@ def open_overlay(
         raise Conflict(f"there is an overlay of {repo} for {plan.dir} already; discard it first")
     lock = home.lock()
     try:
-        if home.dir != plan.dir:
-            home = home.move(plan.dir)
         with records_of(remote, cache_dir) as records:
             return _opened(home, lock, remote, revision, records)
     except BaseException:

@@ -100,7 +100,10 @@ class Stack:
         opened = open_overlay(plan.overlay, repo, self.remote, revision, plan.cache_dir)
         self._opened = opened
         try:
-            return self.at(Revision(opened.base, revision.branch), plan.address.rev)
+            view = self.at(Revision(opened.base, revision.branch), plan.address.rev)
+            # Last: whatever is refused leaves the changes where they are.
+            opened.arrive(plan.overlay.dir)
+            return view
         except BaseException:
             opened.close()
             raise
