@@ -164,17 +164,17 @@ class StoredText:
         return self.remote.read(self.blob, offset, size, self.place) if size > 0 else b""
 
 
-def text_at(remote: Remote, commit: Commit, row: Row, path: bytes) -> Text | None:
+def text_at(remote: Remote, commit: ObjectHash, row: Row, path: bytes) -> Text | None:
     """Return a file of a commit as a text, None if it is none or too long."""
     if row.kind not in (Kind.TEXT, Kind.TABULAR) or row.size > TEXT_BYTES_MAX:
         return None
-    return StoredText(remote, row.id, BlobPlace(commit.id, path, row.size))
+    return StoredText(remote, row.id, BlobPlace(commit, path, row.size))
 
 
 def lines_of(remote: Remote, change: Changed) -> Iterator[str] | None:
     """Return a change as a unified diff, None if a side is no text; see `textdiff.unified`."""
     texts = [
-        Whole(b"") if side is None else text_at(remote, side.commit, side.row, change.path)
+        Whole(b"") if side is None else text_at(remote, side.commit.id, side.row, change.path)
         for side in (change.old, change.new)
     ]
     old, new = texts

@@ -10,6 +10,8 @@ from oxenfs_cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from oxenfs.mount.registry import Entry
+    from oxenfs.overlay.home import Home
+    from oxenfs.overlay.upper import Upper
 
 
 _COUNT_S = 5.0
@@ -65,7 +67,6 @@ def _counted(entry: Entry) -> Entry:
 def _print_pending(as_json: bool) -> None:
     from oxenfs.errors import OxenfsError
     from oxenfs.overlay import home as homes
-    from oxenfs_cli.status import unmounted
 
     rows: list[dict[str, object]] = []
     for home in homes.every():
@@ -83,12 +84,7 @@ def _print_pending(as_json: bool) -> None:
             "changes": None,
         }
         try:
-            items, facts = unmounted(home, sizes=False)
-            branch, commit = facts["branch"], facts["commit"]
-            count = sum(not item.ignored for item in items)
-            row |= {"revision": branch, "branch": branch, "commit": commit, "base": commit}
-            row["changes"] = count
-            if not items:
+            if not _look_into(home, row):
                 continue
         except OxenfsError as exc:
             # What cannot be looked into now is all the more to be named.
@@ -100,12 +96,42 @@ def _print_pending(as_json: bool) -> None:
     table = [
         (
             str(row["dir"]),
-            f"{row['repo']}@{row['branch'] or str(row['commit'])[:10]}",
+            _address(row),
             "?" if row["changes"] is None else str(row["changes"]),
         )
         for row in rows
     ]
     print_table(table, ("DIR", "REPOSITORY", "CHANGES"))
+
+
+def _look_into(home: Home, row: dict[str, object]) -> bool:
+    """Add to `row` what `home` has; return whether that is anything."""
+    from oxenfs_cli.overlays import repository, unmounted_changes
+
+    with home.opened() as upper:
+        if not upper.has_changes():
+            return False
+        # What is on this disk is told whether or not a server answers.
+        row |= _standing(upper)
+        with repository(home.repo) as (remote, records):
+            items = unmounted_changes(upper, remote, records, sizes=False)
+        # It may stand on a commit by now that was interrupted, and had happened.
+        row |= _standing(upper)
+        row["changes"] = sum(not item.ignored for item in items)
+    return bool(items)
+
+
+def _standing(upper: Upper) -> dict[str, object]:
+    from oxenfs.model import hash_text
+
+    branch, commit = upper.branch, hash_text(upper.base)
+    return {"revision": branch, "branch": branch, "commit": commit, "base": commit}
+
+
+def _address(row: dict[str, object]) -> str:
+    if row["commit"] is None:
+        return str(row["repo"])
+    return f"{row['repo']}@{row['branch'] or str(row['commit'])[:10]}"
 
 
 def _row(entry: Entry) -> dict[str, object]:

@@ -12,8 +12,7 @@ from oxenfs_cli.output import is_terminal, print_json, print_text, printable, si
 
 if TYPE_CHECKING:
     from oxenfs.overlay.item import Shown
-    from oxenfs.remote.base import Remote
-    from oxenfs.remote.revision import Revision
+    from oxenfs.overlay.lower import LowerTree
     from oxenfs.remote.rows import Row
     from oxenfs.textdiff import Text
 
@@ -22,36 +21,44 @@ _COLOURS = {"+": "32", "-": "31", "@": "36"}
 
 def show_changes(words: tuple[str, ...], directory: Path | None, *, as_json: bool) -> None:
     """Print the changes in the mount that `words` are about: of text line by line, or as JSON."""
-    from oxenfs_cli.overlays import changes_of, overlay_mount
+    from oxenfs.errors import RemoteUnavailable
+    from oxenfs.model import parse_hash
+    from oxenfs.overlay.lower import LowerTree
+    from oxenfs_cli.overlays import changes_of, overlay_mount, repository
     from oxenfs_cli.status import concerns
-    from oxenfs_cli.target import find
 
     found = overlay_mount(words, directory)
     mount = found.mount
     assert mount is not None
-    items, _ = changes_of(mount)
+    items, facts = changes_of(mount)
     items = [item for item in items if not item.ignored]
     if found.paths:
         items = [item for item in items if concerns(item, found.paths)]
-    remote, revision = find((str(mount.dir),), None).open()
-    try:
+    missing: RemoteUnavailable | None = None
+    with repository(mount.repo) as (remote, records):
+        lower = LowerTree(remote, records, parse_hash(facts["commit"]))
         if as_json:
-            print_json(_rows(items, _Before(remote, revision)))
+            print_json(_rows(items, lower))
             return
         for item in items:
-            _print(item, mount.dir, remote, revision)
-    finally:
-        remote.close()
+            try:
+                _print(item, mount.dir, lower)
+            except RemoteUnavailable as exc:
+                # What can be shown without a server is.
+                missing = exc
+                print_text(f"{item.op} {printable(item.path)}")
+    if missing is not None:
+        raise missing
 
 
-def _rows(items: list[Shown], before: _Before) -> list[dict[str, object]]:
+def _rows(items: list[Shown], lower: LowerTree) -> list[dict[str, object]]:
     """Return what `diff A..B --json` has of files; what is renamed has its `old` path as well."""
     from oxenfs.model import tree_order
 
     rows: list[dict[str, object]] = []
     for item in sorted(items, key=lambda item: tree_order(os.fsencode(item.path))):
         stood = item.base if item.old is None else item.old
-        size = None if stood is None else before.size(os.fsencode(stood))
+        size = None if stood is None else _size(lower.row(os.fsencode(stood)))
         row: dict[str, object] = {
             "op": item.op,
             "path": item.path,
@@ -62,45 +69,22 @@ def _rows(items: list[Shown], before: _Before) -> list[dict[str, object]]:
     return rows
 
 
-class _Before:
-    """Sizes in the commit; a folder is read once for all that is asked of it in a row."""
+def _size(row: Row | None) -> int | None:
+    from oxenfs.model import Kind
 
-    def __init__(self, remote: Remote, revision: Revision) -> None:
-        self._remote = remote
-        self._commit = revision.commit.id
-        self._folder: bytes | None = None
-        self._rows: dict[bytes, Row] = {}
-
-    def size(self, path: bytes) -> int | None:
-        """Return how many bytes the file at `path` has; None if it is a folder, or not there."""
-        from oxenfs.model import Kind
-
-        folder, _, name = path.rpartition(b"/")
-        if folder != self._folder:
-            self._rows, self._folder = self._read(folder), folder
-        row = self._rows.get(name)
-        return None if row is None or row.kind == Kind.DIRECTORY else row.size
-
-    def _read(self, folder: bytes) -> dict[bytes, Row]:
-        from oxenfs.remote.base import TreePlace
-        from oxenfs.remote.rows import find_row, rows_of
-
-        row = find_row(self._remote, self._commit, folder)
-        id = self._remote.root(self._commit) if row is None else row.id
-        nodes = self._remote.directory(id, TreePlace(self._commit, folder))
-        return {row.name: row for row in rows_of(nodes)}
+    return None if row is None or row.kind == Kind.DIRECTORY else row.size
 
 
-def _print(item: Shown, directory: Path, remote: Remote, revision: Revision) -> None:
-    from oxenfs.remote.rows import find_row
+def _print(item: Shown, directory: Path, lower: LowerTree) -> None:
+    """Print a change, or nothing if that fails."""
     from oxenfs.textdiff import NO_FILE, unified
 
     if item.op == "R":
         print_text(f"renamed {printable(item.old or '')} -> {printable(item.path)}")
         return
     base = None if item.base is None else os.fsencode(item.base)
-    row = None if base is None else find_row(remote, revision.commit.id, base)
-    old = _old(remote, revision, row, base)
+    row = None if base is None else lower.row(base)
+    old = _old(lower, row, base)
     new = _new(None if item.op == "D" else directory / item.path)
     lines = None
     if old is not None and new is not None:
@@ -121,13 +105,13 @@ def _print(item: Shown, directory: Path, remote: Remote, revision: Revision) -> 
             print_line(line, printable if terminal else str)
 
 
-def _old(remote: Remote, revision: Revision, row: Row | None, path: bytes | None) -> Text | None:
+def _old(lower: LowerTree, row: Row | None, path: bytes | None) -> Text | None:
     from oxenfs.comparing import text_at
     from oxenfs.textdiff import Whole
 
     if path is None:
         return Whole(b"")
-    return None if row is None else text_at(remote, revision.commit, row, path)
+    return None if row is None else text_at(lower.remote, lower.commit, row, path)
 
 
 def _new(path: Path | None) -> Text | None:

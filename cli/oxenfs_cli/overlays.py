@@ -92,27 +92,35 @@ def changes_of(mount: Entry, *, sizes: bool = True) -> tuple[list[Shown], dict[s
 
 
 @contextlib.contextmanager
-def opened(home: Home) -> Iterator[tuple[Upper, Remote, ListingRecords]]:
-    """Give an overlay that is not mounted, its repository and the listings that are kept of it.
-
-    Raises:
-        Conflict: another process has it.
-    """
+def repository(repo: str) -> Iterator[tuple[Remote, ListingRecords]]:
+    """Give a repository, which is asked for what is not kept of it, and what is kept."""
     from oxenfs import places
     from oxenfs.address import parse
-    from oxenfs.model import ObjectHash
     from oxenfs.overlay.settling import records_of
-    from oxenfs.overlay.upper import Upper
+    from oxenfs.remote.base import Elsewhere
     from oxenfs.remote.open import open_remote
+    from oxenfs.store.remembered import Remembering
 
-    with home.locked():
-        remote = open_remote(parse(home.repo))
-        try:
-            upper = Upper(home.folder, ObjectHash(0), None)
-            try:
-                with records_of(remote, places.cache_dir()) as records:
-                    yield upper, remote, records
-            finally:
-                upper.close()
-        finally:
-            remote.close()
+    remote = open_remote(parse(repo))
+    try:
+        with records_of(remote, places.cache_dir()) as records:
+            yield Remembering(remote, records) if isinstance(remote, Elsewhere) else remote, records
+    finally:
+        remote.close()
+
+
+def unmounted_changes(
+    upper: Upper, remote: Remote, records: ListingRecords, *, sizes: bool
+) -> list[Shown]:
+    """Return the changes of an overlay that is not mounted.
+
+    Without `sizes` those of new files may be missing.
+    """
+    from oxenfs.errors import RemoteUnavailable
+    from oxenfs.overlay.item import shown
+    from oxenfs.overlay.settling import settle, status_unmounted
+
+    # Of a commit that was interrupted nobody knows then; the changes are what it is about.
+    with contextlib.suppress(RemoteUnavailable):
+        settle(upper, remote, records)
+    return [shown(item) for item in status_unmounted(upper, remote, records, sizes=sizes)]

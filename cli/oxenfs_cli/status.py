@@ -33,7 +33,7 @@ def command(words: tuple[str, ...], directory: Path | None, as_json: bool) -> No
 
     found = find(words, directory, unmounted=True)
     if found.mount is None and found.home is not None:
-        items, facts = unmounted(found.home, sizes=as_json)
+        items, facts = _unmounted(found.home, sizes=as_json)
     elif found.mount is not None and found.mount.overlay is None:
         items, facts = [], _read_only(found.mount)
     else:
@@ -84,45 +84,27 @@ def _print(changes: list[Shown], ignored: list[Shown], facts: dict[str, Any]) ->
 _WORDS = (("A", "added"), ("M", "modified"), ("D", "deleted"), ("R", "renamed"))
 
 
-def unmounted(home: Home, *, sizes: bool = True) -> tuple[list[Shown], dict[str, Any]]:
-    """Return the changes of an overlay that is not mounted, and what they are on top of.
-
-    Without `sizes` those of new files may be missing.
-    """
+def _unmounted(home: Home, *, sizes: bool) -> tuple[list[Shown], dict[str, Any]]:
     from oxenfs.model import hash_text
-    from oxenfs.overlay.item import shown
-    from oxenfs.overlay.opening import count_behind
-    from oxenfs.overlay.publishing import head_of
-    from oxenfs.overlay.settling import settle, status_unmounted
-    from oxenfs_cli.overlays import opened
+    from oxenfs.overlay.opening import behind_branch
+    from oxenfs_cli.overlays import repository, unmounted_changes
 
-    with opened(home) as (upper, remote, records):
-        settle(upper, remote, records)
-        items = [shown(item) for item in status_unmounted(upper, remote, records, sizes=sizes)]
-        head = None if upper.branch is None else head_of(remote, upper.branch)
-        behind = 0
-        if head is not None and head != upper.base:
-            behind = count_behind(remote, head, upper.base)
-        commit = hash_text(upper.base)
-        branch = upper.branch
+    with home.opened() as upper, repository(home.repo) as (remote, records):
+        items = unmounted_changes(upper, remote, records, sizes=sizes)
+        branch, commit = upper.branch, hash_text(upper.base)
+        behind = 0 if branch is None else behind_branch(remote, branch, upper.base)
     return items, {"repo": home.repo, "branch": branch, "commit": commit, "behind": behind}
 
 
 def _read_only(mount: Entry) -> dict[str, Any]:
     from oxenfs.model import parse_hash
-    from oxenfs.overlay.opening import count_behind
-    from oxenfs.overlay.publishing import head_of
-    from oxenfs_cli.target import find
+    from oxenfs.overlay.opening import behind_branch
+    from oxenfs_cli.overlays import repository
 
-    behind = 0
+    behind: int | None = 0
     if mount.branch is not None:
-        remote, _ = find((str(mount.dir),), None).open()
-        try:
-            head, here = head_of(remote, mount.branch), parse_hash(mount.commit)
-            if head is not None and head != here:
-                behind = count_behind(remote, head, here)
-        finally:
-            remote.close()
+        with repository(mount.repo) as (remote, _):
+            behind = behind_branch(remote, mount.branch, parse_hash(mount.commit))
     return {
         "repo": mount.repo,
         "branch": mount.branch,

@@ -34,14 +34,33 @@ def command(directory: Path | None, lazy: bool) -> None:
             )
         directory = entry.dir
     where = mountinfo.real_path(directory)
-    pending = count_changes(registry.entry_at(where))
+    entry = registry.entry_at(where)
+    pending = count_changes(entry)
     # Or this process itself would keep it busy.
     os.chdir("/")
     done = unmount(where, lazy=lazy)
     print_text(f"unmounted {printable(done.address)} from {printable(str(done.dir))}")
-    if pending:
-        changes = "1 change" if pending == 1 else f"{pending} changes"
+    if pending is None and entry is not None and entry.overlay is not None:
+        changes: str | None = _perhaps(Path(entry.overlay))
+    else:
+        changes = "1 change" if pending == 1 else f"{pending} changes" if pending else None
+    if changes is not None:
         print_text(f"{changes} not committed; mount --overlay there again brings them back")
     if done.lingering:
         users = ", ".join(str(holder) for holder in done.lingering)
         print_text(f"still used by {printable(users)}")
+
+
+def _perhaps(folder: Path) -> str | None:
+    """Return what may be pending in an overlay whose changes nobody counts; None if nothing is."""
+    from oxenfs.errors import OxenfsError
+    from oxenfs.overlay import home as homes
+
+    try:
+        for home in homes.every():
+            if home.folder == folder:
+                with home.opened() as upper:
+                    return "there are changes" if upper.has_changes() else None
+    except OxenfsError:
+        pass  # it is still served, or damaged
+    return "there may be changes"

@@ -19,10 +19,9 @@ from oxenfs.overlay.index import Snapshot
 from oxenfs.overlay.item import Item
 from oxenfs.overlay.layer import Layer
 from oxenfs.overlay.leftovers import IGNORE_FILE
-from oxenfs.overlay.opening import count_behind
-from oxenfs.overlay.publishing import head_of
+from oxenfs.overlay.opening import behind_branch
 from oxenfs.overlay.standing import CONFLICTS
-from oxenfs.overlay.status import Status
+from oxenfs.overlay.status import find_items
 from oxenfs.remote.revision import Revision
 from oxenfs.views.plan import Facts
 
@@ -46,8 +45,7 @@ class Puller(Rebaser):
         layer = Layer(snapshot, self._upper.files)
         lower = self._lower(self._upper.base)
         contents = Contents(layer, lower)
-        ignored = read_ignored(layer, lower, contents, IGNORE_FILE)
-        return Status(layer, lower, contents, ignored, sizes=sizes).items(), contents
+        return find_items(layer, lower, contents, sizes=sizes), contents
 
     async def _in_thread(self, work: Callable[..., tuple[Any, Contents]], *args: Any) -> Any:
         result, contents = await trio.to_thread.run_sync(work, *args)
@@ -184,11 +182,15 @@ class Puller(Rebaser):
         return self._moved(before)
 
     async def facts(self) -> dict[str, Any]:
-        """Return what the changes are on top of, and how far the branch is ahead of that."""
+        """Return what the changes are on top of, and how far the branch is ahead of that.
+
+        None if that is not known now.
+        """
         facts = self.mover.shown.facts
-        behind = 0
+        behind: int | None = 0
         if self._upper.branch is not None:
-            work = partial(self._behind, self._upper.branch, facts.commit.id)
+            remote, branch = self._stack.remote, self._upper.branch
+            work = partial(behind_branch, remote, branch, facts.commit.id)
             behind = await trio.to_thread.run_sync(work)
         return {
             "repo": facts.repo,
@@ -196,15 +198,6 @@ class Puller(Rebaser):
             "commit": hash_text(facts.commit.id),
             "behind": behind,
         }
-
-    def _behind(self, branch: str, base: ObjectHash) -> int:
-        try:
-            head = head_of(self._stack.remote, branch)
-        except OxenfsError:
-            return 0
-        if head is None or head == base:
-            return 0
-        return count_behind(self._stack.remote, head, base)
 
 
 def _nothing(path: bytes) -> bool:

@@ -287,4 +287,4 @@ def read_ignored(layer: Layer, lower: LowerTree, contents: Contents, name: bytes
     found = lower.find(name)
     if found is None or found.directory:
         return Ignored()
-    return Ignored(lower.read(name, found, 0, found.size))
+    return Ignored(lower.whole(name, found))

@@ -15,10 +15,15 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oxenfs import places
 from oxenfs.errors import Conflict, IntegrityError, NotFound, OxenfsError
+from oxenfs.model import ObjectHash
+
+if TYPE_CHECKING:
+    # Most commands only look whether there is an overlay.
+    from oxenfs.overlay.upper import Upper
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,22 @@ class Home:
             yield
         finally:
             os.close(fd)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Upper]:
+        """Have the overlay alone, and open.
+
+        Raises:
+            Conflict: another process has it.
+        """
+        from oxenfs.overlay.upper import Upper
+
+        with self.locked():
+            upper = Upper(self.folder, ObjectHash(0), None)
+            try:
+                yield upper
+            finally:
+                upper.close()
 
     def lock(self) -> int:
         """Return a descriptor that keeps the overlay from others until it is closed."""

@@ -7,14 +7,17 @@ from collections import OrderedDict
 from typing import BinaryIO, NamedTuple, cast
 
 from oxenfs.errors import OxenfsError
-from oxenfs.model import Content, Kind, ObjectHash
+from oxenfs.model import Content, Kind, ObjectHash, hash_text
 from oxenfs.remote.base import BlobPlace, Remote, TreePlace
+from oxenfs.remote.rows import Row
 from oxenfs.store.columns import Listing
 from oxenfs.store.metadata import commit_or_none
 from oxenfs.store.records import ListingRecords, make_columns
 
 _LISTINGS_KEPT = 256
 _PIECE_BYTES = 1 << 20
+_KEPT_BYTES_MAX = 64 << 10
+_KEPT = "file:"
 
 
 class Found(NamedTuple):
@@ -59,6 +62,13 @@ class LowerTree:
             listing.is_directory(row), listing.hash(row), listing.sizes[row], listing.mtimes[row]
         )
 
+    def row(self, path: bytes) -> Row | None:
+        """Return the entry at `path`; None if there is nothing, and for the root."""
+        parent, _, name = path.rpartition(b"/")
+        listing = self.listing(parent) if path else None
+        row = -1 if listing is None else listing.find(name)
+        return None if listing is None or row < 0 else listing.entry(row)
+
     def listing(self, path: bytes) -> Listing | None:
         """Return the listing of the folder at `path`, None if there is no folder."""
         if path in self._listings:
@@ -84,6 +94,17 @@ class LowerTree:
         """Return a range of a file of the commit."""
         place = BlobPlace(self.commit, path, found.size)
         return self.remote.read(found.hash, offset, size, place)
+
+    def whole(self, path: bytes, found: Found) -> bytes:
+        """Return a file of the commit; a small one is kept as listings are."""
+        name = _KEPT + hash_text(found.hash)
+        kept = self._records.recall(name)
+        if kept is not None:
+            return str(kept).encode("latin-1")
+        data = self.read(path, found, 0, found.size)
+        if found.size <= _KEPT_BYTES_MAX:
+            self._records.remember(name, data.decode("latin-1"))
+        return data
 
     def _root_id(self) -> ObjectHash:
         if self._root is None:

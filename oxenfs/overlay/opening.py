@@ -12,6 +12,7 @@ from oxenfs.model import Commit, ObjectHash, hash_text
 from oxenfs.overlay import home as homes
 from oxenfs.overlay.home import Home
 from oxenfs.overlay.plan import OverlayPlan
+from oxenfs.overlay.publishing import head_of
 from oxenfs.overlay.settling import records_of, settle, tidy
 from oxenfs.overlay.upper import Upper
 from oxenfs.remote.base import Remote
@@ -102,6 +103,15 @@ def _opened(
         upper.close()
         raise
     return Opened(home, upper, base, behind, lock)
+
+
+def behind_branch(remote: Remote, branch: str, base: ObjectHash) -> int | None:
+    """Return how many commits of `branch` are newer than `base`; None if nobody can tell now."""
+    try:
+        head = head_of(remote, branch)
+    except OxenfsError:
+        return None
+    return 0 if head in (None, base) else count_behind(remote, head, base)
 
 
 def count_behind(remote: Remote, head: ObjectHash, base: ObjectHash) -> int:

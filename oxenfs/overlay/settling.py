@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oxenfs.model import ObjectHash, hash_text
-from oxenfs.overlay.changeset import read_ignored
 from oxenfs.overlay.contents import Contents
 from oxenfs.overlay.item import Item
 from oxenfs.overlay.layer import Layer
-from oxenfs.overlay.leftovers import IGNORE_FILE
 from oxenfs.overlay.lower import LowerTree
 from oxenfs.overlay.nodes import DIRECTORY_MODE, FILE_MODE, Nid, Node
 from oxenfs.overlay.pieces import Pieces
@@ -21,7 +19,7 @@ from oxenfs.overlay.placed import Placed
 from oxenfs.overlay.publishing import find_published, unpack_intent
 from oxenfs.overlay.rebase import Rebase
 from oxenfs.overlay.standing import PUBLISHING
-from oxenfs.overlay.status import Status
+from oxenfs.overlay.status import find_items
 from oxenfs.overlay.upper import Upper
 from oxenfs.remote.base import Remote
 from oxenfs.store.records import ListingRecords
@@ -92,8 +90,7 @@ def status_unmounted(
     lower = LowerTree(remote, records, upper.base)
     with _layer(upper) as layer:
         contents = Contents(layer, lower)
-        ignored = read_ignored(layer, lower, contents, IGNORE_FILE)
-        items = Status(layer, lower, contents, ignored, sizes=sizes).items()
+        items = find_items(layer, lower, contents, sizes=sizes)
     upper.keep_hashes(contents.hashes)
     return items
 

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from oxenfs.errors import RemoteUnavailable
+from oxenfs.overlay.changeset import read_ignored
 from oxenfs.overlay.contents import Contents
 from oxenfs.overlay.item import Item
 from oxenfs.overlay.layer import Layer
-from oxenfs.overlay.leftovers import Ignored
+from oxenfs.overlay.leftovers import IGNORE_FILE, Ignored
 from oxenfs.overlay.lower import Found, LowerTree
 from oxenfs.overlay.nodes import ROOT, Entry, Nid, Node
+
+
+def find_items(
+    layer: Layer, lower: LowerTree, contents: Contents, *, sizes: bool = True
+) -> list[Item]:
+    """Return the changes, sorted by path; without `sizes` those of new files may be missing.
+
+    Raises:
+        RemoteUnavailable: the listing of a folder with changes is not kept, and cannot be had.
+    """
+    try:
+        ignored = read_ignored(layer, lower, contents, IGNORE_FILE)
+    except RemoteUnavailable:
+        ignored = Ignored()  # rather too many changes than none
+    return Status(layer, lower, contents, ignored, sizes=sizes).items()
 
 
 class Status:
@@ -32,6 +49,7 @@ class Status:
         self._contents = contents
         self._ignored = ignored
         self._sizes = sizes
+        self._away = False
         self._claimed: set[bytes] = set()
         self._found: list[Item] = []
 
@@ -150,7 +168,14 @@ class Status:
         return self._layer.facts(node).size if self._sizes else None
 
     def _same(self, node: Node, found: Found) -> bool:
-        return node.is_file and self._contents.is_same(node, found)
+        if not node.is_file or (self._away and node.limit is not None):
+            return False
+        try:
+            return self._contents.is_same(node, found)
+        except RemoteUnavailable:
+            # It was written to, so it counts as changed; asking for the next one takes as long.
+            self._away = True
+            return False
 
     def _gone(self, path: bytes, below: bytes) -> None:
         """Find what is not there any more of what the commit has at `below`."""

@@ -1,6 +1,7 @@
 """What a remote said, kept for when it cannot be asked: heads of branches, commits, roots.
 
-`Remembering` is a decorator that keeps what passes through it; `Offline` answers from that alone.
+`Remembering` is a decorator that keeps what passes through it, and does not ask again for what
+never changes; `Offline` answers from what is kept alone.
 """
 
 from __future__ import annotations
@@ -70,16 +71,22 @@ class Remembering(Wrapping):
         self._records.remember(_DEFAULT, branch.name)
         return branch
 
+    # What an id stands for never changes: what is known of it is not asked for again.
+
     def commit(self, commit: ObjectHash) -> Commit:
-        """Return a commit by its full id; raise `NotFound`."""
-        found = self._inner.commit(commit)
-        self._records.remember(_COMMIT + hash_text(commit), _commit_to_json(found))
+        """Return a commit by its full id; raise `NotFound`. Asks for what is not known yet."""
+        found = _known_commit(self._records, commit)
+        if found is None:
+            found = self._inner.commit(commit)
+            self._records.remember(_COMMIT + hash_text(commit), _commit_to_json(found))
         return found
 
     def root(self, commit: ObjectHash) -> ObjectHash:
-        """Return the id of the root directory of `commit`; raise `NotFound`."""
-        found = self._inner.root(commit)
-        self._records.remember(_ROOT + hash_text(commit), hash_text(found))
+        """Return the id of the root directory of `commit`; raise `NotFound`. As `commit`."""
+        found = _known_root(self._records, commit)
+        if found is None:
+            found = self._inner.root(commit)
+            self._records.remember(_ROOT + hash_text(commit), hash_text(found))
         return found
 
     def _saw(self, branch: Branch) -> Branch:
@@ -131,10 +138,10 @@ class Offline:
 
     def commit(self, commit: ObjectHash) -> Commit:
         """Return a commit that was seen; raise `RemoteUnavailable`."""
-        value = self._records.recall(_COMMIT + hash_text(commit))
-        if value is None:
+        found = _known_commit(self._records, commit)
+        if found is None:
             raise self._unknown(f"commit {hash_text(commit)}")
-        return _commit_of_json(commit, value)
+        return found
 
     def commits_with_prefix(self, prefix: str, limit: int) -> list[ObjectHash]:
         """Return up to `limit` ids of commits that were seen."""
@@ -147,10 +154,10 @@ class Offline:
 
     def root(self, commit: ObjectHash) -> ObjectHash:
         """Return the id of the root directory of a commit; raise `RemoteUnavailable`."""
-        value = self._records.recall(_ROOT + hash_text(commit))
-        if value is None:
+        found = _known_root(self._records, commit)
+        if found is None:
             raise self._unknown(f"the tree of commit {hash_text(commit)}")
-        return parse_hash(value)
+        return found
 
     def directory(self, directory: ObjectHash, place: TreePlace) -> DirectoryNodes:
         """Raise `RemoteUnavailable`: what is known is among the listings."""
@@ -199,6 +206,16 @@ def age_text(seconds: float) -> str:
             count = int(seconds // length)
             return f"{count} {name}{'s' if count > 1 else ''}"
     return "less than a minute"
+
+
+def _known_commit(records: ListingRecords, id: ObjectHash) -> Commit | None:
+    value = records.recall(_COMMIT + hash_text(id))
+    return None if value is None else _commit_of_json(id, value)
+
+
+def _known_root(records: ListingRecords, commit: ObjectHash) -> ObjectHash | None:
+    value = records.recall(_ROOT + hash_text(commit))
+    return None if value is None else parse_hash(value)
 
 
 def _commit_to_json(commit: Commit) -> Any:

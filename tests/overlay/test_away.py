@@ -1,0 +1,145 @@
+"""Changes on top of a server's repository while the server is away."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from .conftest import FILES
+from .mounting import OverlayMount, listed, write
+from .served import Served
+
+pytestmark = pytest.mark.fuse
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A server whose repository has `FILES`, and a file of what is left out."""
+    made = Served(tmp_path / "served")
+    made.make({**FILES, b".oxenignore": b"*.tmp\n"})
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def mount(served: Served, mounting: Callable[[str], OverlayMount]) -> OverlayMount:
+    """A mount that has changes, all of whose folders were looked at."""
+    made = mounting(f"{served.address}@main")
+    write(made.dir / "new", b"new\n")
+    write(made.dir / "left.tmp", b"")
+    (made.dir / "d" / "one.txt").unlink()
+    assert [*made.dir.rglob("*")]
+    assert made.status() == [("D", "d/one.txt"), ("A", "new")]
+    return made
+
+
+def test_a_mount_tells_and_drops_its_changes_without_the_server(
+    served: Served, mount: OverlayMount
+) -> None:
+    served.kill()
+    assert mount.status() == [("D", "d/one.txt"), ("A", "new")]
+    code, said = mount.call("status", str(mount.dir), "--json")
+    assert (code, json.loads(said)["behind"]) == (0, None)
+    code, said = mount.call("mounts", "--json")
+    # Those of whoever runs the tests are listed, too.
+    assert [row["changes"] for row in json.loads(said) if row["dir"] == str(mount.dir)] == [2]
+    code, said = mount.call("diff", str(mount.dir), "new")
+    assert (code, "+new" in said) == (0, True), said
+    code, said = mount.call("restore", str(mount.dir), "d")
+    assert (code, said) == (0, "1 change dropped\n")
+    assert listed(mount.dir / "d") == ["e", "one.txt", "two.txt"]
+    code, said = mount.call("umount", str(mount.dir))
+    assert (code, "1 change not committed" in said) == (0, True), said
+
+
+def test_diff_shows_what_it_can_and_says_what_it_cannot_without_the_server(
+    served: Served, mount: OverlayMount
+) -> None:
+    write(mount.dir / "top.txt", b"other\n")
+    served.kill()
+    code, said = mount.call("diff", str(mount.dir))
+    assert code == 1
+    assert "+new" in said
+    assert "M top.txt" in said
+    assert "refused the connection" in said
+
+
+def test_discard_of_a_mount_works_without_the_server(served: Served, mount: OverlayMount) -> None:
+    served.kill()
+    code, said = mount.call("discard", str(mount.dir), "--yes")
+    assert code == 0, said
+    assert mount.status() == []
+
+
+def test_a_file_that_cannot_be_compared_now_counts_as_changed(
+    served: Served, mount: OverlayMount
+) -> None:
+    with (mount.dir / "big.bin").open("r+b") as file:
+        file.write(FILES[b"big.bin"][:10])
+    served.kill()
+    assert ("M", "big.bin") in mount.status()
+    served.start()
+    assert ("M", "big.bin") not in mount.status()
+
+
+def test_pending_changes_are_told_and_dropped_without_the_server(
+    served: Served, mount: OverlayMount
+) -> None:
+    head = mount.commit_id()
+    mount.stop()
+    served.kill()
+    with socket.create_server(("127.0.0.1", urlsplit(served.address).port or 0)) as instead:
+        instead.setblocking(False)
+        code, said = mount.call("mounts", "--pending", "--json")
+        with pytest.raises(BlockingIOError):  # nobody was asked
+            instead.accept()
+    assert code == 0, said
+    (row,) = json.loads(said)
+    assert (row["branch"], row["commit"], row["base"], row["changes"]) == ("main", head, head, 2)
+    assert f"{served.address}@main  2" in mount.call("mounts", "--pending")[1]
+    assert mount.status() == [("D", "d/one.txt"), ("A", "new")]
+    assert mount.call("discard", str(mount.dir), "--yes")[0] == 0
+    assert mount.call("mounts", "--pending")[1] == ""
+
+
+def test_pending_changes_whose_tree_is_not_kept_are_named_without_the_server(
+    served: Served, mount: OverlayMount
+) -> None:
+    head = mount.commit_id()
+    mount.stop()
+    served.kill()
+    shutil.rmtree(Path(mount.environment["HOME"]) / ".cache" / "oxenfs" / "tree")
+    code, said = mount.call("mounts", "--pending", "--json")
+    assert code == 0, said
+    (row,) = json.loads(said)
+    assert (row["branch"], row["base"], row["changes"]) == ("main", head, None)
+    assert f"{served.address}@main  ?" in mount.call("mounts", "--pending")[1]
+    assert mount.call("discard", str(mount.dir), "--yes")[0] == 0
+
+
+def test_what_has_no_changes_is_not_pending_without_the_server(
+    served: Served, mounting: Callable[[str], OverlayMount]
+) -> None:
+    mount = mounting(f"{served.address}@main")
+    mount.kill_hard()
+    served.kill()
+    shutil.rmtree(Path(mount.environment["HOME"]) / ".cache" / "oxenfs" / "tree")
+    assert mount.call("mounts", "--pending") == (0, "")
+
+
+def test_umount_says_that_there_are_changes_that_nobody_can_count(
+    served: Served, mount: OverlayMount
+) -> None:
+    served.kill()
+    assert mount._process is not None
+    mount._process.kill()
+    mount._process.wait()
+    code, said = mount.call("umount", str(mount.dir))
+    assert code == 0
+    assert "there are changes not committed; mount --overlay there again" in said
