@@ -225,11 +225,16 @@ def _index(
     last = next(at for at in reversed(range(len(pts))) if shown[at] and pts[at] == ticks[-1])
     keys = sorted(compress(pts, map(and_, key, shown)))
     times_shown = array("q", ticks)
+    start = _start(container, stream, time_base)
+    if container.format.name == "avi" and coded == ticks and known:
+        # AVI has no PTS. What the library makes up is the DTS of the next packet where pictures
+        # might be reordered; frames that come as they are coded are at their own DTS.
+        start += pts[-1] - known[-1]
     index = FrameIndex(
         stream.index,
         len(container.streams),
         time_base,
-        _start(container, time_base),
+        start,
         times_shown,
         array("I", (bisect.bisect_left(ticks, stamp) for stamp in keys)),
         array("q", () if ordered else sorted(compress(pts, key))),
@@ -278,7 +283,7 @@ def _patiently(source: Source) -> FrameIndex:
             stream.index,
             len(container.streams),
             time_base,
-            _start(container, time_base),
+            _start(container, stream, time_base),
             pts,
             array("I", keys),
             array("q", (pts[key] for key in keys)) if sound else array("q"),
@@ -296,8 +301,14 @@ def _time_base(stream: VideoStream) -> Fraction:
     return stream.time_base
 
 
-def _start(container: InputContainer, time_base: Fraction) -> int:
-    """Return the container's start, which is in microseconds, in ticks of the stream."""
+def _start(container: InputContainer, stream: VideoStream, time_base: Fraction) -> int:
+    """Return the time that the tool counts from, in ticks of the stream.
+
+    The container's start, which is in microseconds. Of MPEG-TS and MPEG-PS it is the earliest of the
+    streams that are used: of the video alone, even if its sound begins before.
+    """
+    if container.format.name in _JUMPING and stream.start_time is not None:
+        return stream.start_time
     ticks = Fraction(container.start_time or 0, MICRO) / time_base
     return nearest(ticks.numerator, ticks.denominator)
 
