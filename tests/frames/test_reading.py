@@ -149,3 +149,23 @@ async def test_a_job_that_fails_tells_all_who_wait_though_it_is_told_itself() ->
     assert sorted(told) == [3, 4, 5]
     job.end()
     assert len(told) == 3
+
+
+@in_trio
+async def test_who_waits_for_a_picture_of_another_spec_learns_its_size() -> None:
+    frames = Frames("test")
+    async with frames.running():
+        plans = [
+            await frames.plan(video("a", CLIP), parse(text)) for text in ("all,png", "every=2,png")
+        ]
+        got: list[bytes] = []
+
+        async def read(plan: Plan) -> None:
+            got.append(await frames.picture(plan, 0))
+
+        async with trio.open_nursery() as nursery:
+            for plan in plans:
+                nursery.start_soon(read, plan)
+        assert frames.counters.decoded < 2 * len(plans)
+        assert [plan.sizes[0] for plan in plans] == [len(data) for data in got]
+        assert all(plan.exact[0] for plan in plans)
