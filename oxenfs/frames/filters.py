@@ -74,30 +74,32 @@ class Pipeline:
         shape, pictures = self._shape, self._pictures
         graph = av.filter.Graph()
         graph.threads = 1
-        aspect = shape.aspect if shape.aspect[0] else (0, 1)
-        nodes = [
-            graph.add(
-                "buffer",
-                f"video_size={width}x{height}:pix_fmt={pixels}:time_base=1/25"
-                f":pixel_aspect={aspect[0]}/{aspect[1]}"
-                f":colorspace={shape.colorspace}:range={shape.range}",
-            )
-        ]
-        nodes += [graph.add(name, args) for name, args in rotation(shape.matrix)]
+        # Formats are negotiated in the order in which filters are made, not in that of the flow:
+        # they are made in the tool's order.
+        user = []
         if pictures.crop is not None:
             w, h, x, y = pictures.crop
-            nodes.append(graph.add("crop", f"{w}:{h}:{x}:{y}"))
+            user.append(graph.add("crop", f"{w}:{h}:{x}:{y}"))
         if pictures.size is not None:
             w, h = pictures.size
-            nodes.append(graph.add("scale", f"{w}:{h}"))
+            user.append(graph.add("scale", f"{w}:{h}"))
         if pictures.gray:
-            nodes.append(graph.add("format", "gray"))
+            user.append(graph.add("format", "gray"))
+        aspect = shape.aspect if shape.aspect[0] else (0, 1)
+        source = graph.add(
+            "buffer",
+            f"video_size={width}x{height}:pix_fmt={pixels}:time_base=1/25"
+            f":pixel_aspect={aspect[0]}/{aspect[1]}"
+            f":colorspace={shape.colorspace}:range={shape.range}",
+        )
+        turned = [graph.add(name, args) for name, args in rotation(shape.matrix)]
+        sink = graph.add("buffersink")
+        last = []
         if self.width and (width, height) != (shape.width, shape.height):
             # The picture changes its size in the middle: all files have the first one's.
-            nodes.append(graph.add("scale", f"{self.width}:{self.height}"))
-        nodes.append(graph.add("format", PIXEL_FORMATS[pictures.format]))
-        nodes.append(graph.add("buffersink"))
-        graph.link_nodes(*nodes).configure()
+            last.append(graph.add("scale", f"{self.width}:{self.height}"))
+        last.append(graph.add("format", PIXEL_FORMATS[pictures.format]))
+        graph.link_nodes(source, *turned, *user, *last, sink).configure()
         return graph
 
     def _aspect(self) -> tuple[int, int]:

@@ -148,7 +148,8 @@ def test_files_are_those_of_a_tool_of_the_same_library(
     tool = tools.get_ffmpeg_exe()
     if "-v9" not in Path(tool).name:
         pytest.skip(f"{tool} is not of version 9")
-    texts = ["fps=5,q=2", "all,size=100x80,q=7", "fps=5,gray", "every=9,gray,png", "every=9,bmp"]
+    texts = ["fps=5,q=2", "all,size=100x80,q=7", "fps=5,gray", "every=9,gray,png", "every=3,bmp"]
+    texts += ["every=9,gray,crop=33:21:7:5,png"]
     if name in BACKWARDS:
         texts = [text for text in texts if not text.startswith("all")]
     compare(
