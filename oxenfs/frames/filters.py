@@ -37,6 +37,7 @@ class Pipeline:
     Attributes:
         width, height, pixels: of the pictures.
         aspect: of a sample of the pictures, (0, 1) where unknown.
+        attached: bytes that come along with a frame, and may end in its file.
     """
 
     def __init__(self, shape: Shape, pictures: Pictures) -> None:
@@ -56,6 +57,7 @@ class Pipeline:
         sample = self.apply(blank)
         self.width, self.height, self.pixels = sample.width, sample.height, sample.format.name
         self.aspect = self._aspect()
+        self.attached = shape.attached
 
     def apply(self, frame: VideoFrame) -> VideoFrame:
         """Return the picture of a frame; raise `BadVideo` if there can be none."""
@@ -99,6 +101,10 @@ class Pipeline:
             # The picture changes its size in the middle: all files have the first one's.
             last.append(graph.add("scale", f"{self.width}:{self.height}"))
         last.append(graph.add("format", PIXEL_FORMATS[pictures.format]))
+        if shape.matrix:
+            # Else encoders write into EXIF that the picture is still to be turned. At the end, as
+            # it takes part in the negotiation.
+            last.append(graph.add("sidedata", "mode=delete:type=DISPLAYMATRIX"))
         graph.link_nodes(source, *turned, *user, *last, sink).configure()
         return graph
 

@@ -29,6 +29,7 @@ class Shape:
         aspect: of a sample, numerator and denominator; (0, 1) where unknown.
         colorspace, range: FFmpeg's numbers.
         matrix: the display matrix's nine numbers, empty if there is none.
+        attached: bytes of what comes along, such as EXIF: encoders may copy it.
     """
 
     width: int
@@ -38,6 +39,7 @@ class Shape:
     colorspace: int = 2
     range: int = 0
     matrix: tuple[int, ...] = ()
+    attached: int = 0
 
 
 @dataclass(frozen=True, slots=True)

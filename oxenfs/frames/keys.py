@@ -11,7 +11,7 @@ import functools
 from oxenfs.frames.jobs import Video
 from oxenfs.frames.plans import Plan
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @functools.cache

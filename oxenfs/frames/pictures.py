@@ -63,7 +63,8 @@ def exact_size(pipeline: Pipeline, pictures: Pictures) -> int | None:
 def bound(pipeline: Pipeline, pictures: Pictures) -> int:
     """Return a number of bytes that no file of these pictures exceeds."""
     pixels = pipeline.width * pipeline.height
+    rest = 1024 + pipeline.attached
     if pictures.format == "png":
         bits = av.VideoFormat(pipeline.pixels).padded_bits_per_pixel
-        return pixels * max(bits, 8) * 102 // 800 + 1024 + 64 * pipeline.height
-    return exact_size(pipeline, pictures) or pixels * 3 + 1024
+        return pixels * max(bits, 8) * 102 // 800 + rest + 64 * pipeline.height
+    return exact_size(pipeline, pictures) or pixels * 3 + rest

@@ -32,6 +32,8 @@ _RATE_DEFAULT = Fraction(25)
 _VP8_SHOWN = 0x10
 _JUMPING = ("mpegts", "mpeg")
 _LOOKED_AT = 32
+_COPIED = frozenset(["ICC_PROFILE", "EXIF", "TYPE_31"])
+"""Side data that encoders of pictures write; 31 is EXIF, which PyAV 18 has no name for."""
 _NO_SHAPE = Shape(0, 0, "")
 
 
@@ -41,6 +43,19 @@ _Packet = tuple[int | None, int | None, int | None, bool, bool, int, bool]
 _facts: Callable[[Any], _Packet] = attrgetter(
     "pts", "dts", "duration", "is_keyframe", "is_discard", "size", "is_corrupt"
 )
+
+
+def _nameless(cls: type[Type], value: int) -> Type:
+    """Return what stands for side data that PyAV has no name for, such as EXIF.
+
+    Without it `VideoFrame.side_data` raises `ValueError` if a frame has any such.
+    """
+    kind: Any = object.__new__(cls)
+    kind._name_, kind._value_ = f"TYPE_{value}", value
+    return cast("Type", kind)
+
+
+setattr(Type, "_missing_", classmethod(_nameless))  # noqa: B010
 
 
 class _Distrust(Exception):
@@ -95,8 +110,11 @@ def scan(source: Source, keep: Callable[[Decoder], None] = Decoder.close) -> Fra
 def shape_of(frame: VideoFrame, aspect: tuple[int, int]) -> Shape:
     """Return what a filter graph must know of a decoded frame."""
     matrix: tuple[int, ...] = ()
+    attached = 0
     entry: Any
     for entry in frame.side_data:
+        if entry.type.name in _COPIED:
+            attached += entry.buffer_size
         if entry.type == Type.DISPLAYMATRIX:
             data = bytes(entry)
             if len(data) >= 36:
@@ -112,6 +130,7 @@ def shape_of(frame: VideoFrame, aspect: tuple[int, int]) -> Shape:
         int(frame.colorspace),
         int(frame.color_range),
         matrix,
+        attached,
     )
 
 

@@ -185,6 +185,10 @@ class Worker:
             video = self._videos[head["video"]]
             facts, index, picks = self._videos_module.plan(video, parse(head["spec"]), body or None)
         except Exception as exc:
+            if not isinstance(exc, self._bad | self._failed | BrokenWire | ConnectionError):
+                # A bug of ours or of the library, and the same one at every try: a folder that
+                # says so is better than one that cannot be read.
+                exc = self._bad(f"internal error: {type(exc).__name__}: {exc}")
             self._refuse(job, head["video"], exc)
         else:
             self._decoders.adopt(head["video"], video)

@@ -8,6 +8,7 @@ import random
 import signal
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +17,12 @@ from in_trio import in_trio
 from PIL import Image
 
 from oxenfs.errors import DecodeError, OxenfsError, RemoteUnavailable, VideoError
+from oxenfs.frames import videos as videos_module
+from oxenfs.frames.child import _refusal
 from oxenfs.frames.pool import Pool
 from oxenfs.frames.service import Frames
 from oxenfs.frames.spec import parse
-from oxenfs.frames.worker import ADDRESS_BYTES
+from oxenfs.frames.worker import ADDRESS_BYTES, Worker
 
 from .asking import video
 from .drawing import clip, number_in
@@ -191,6 +194,27 @@ async def test_an_error_of_the_remote_is_told_as_it_was_and_not_remembered() -> 
             await frames.plan(one, PNG)
         fails = False
         assert (await frames.plan(one, PNG)).count == 100
+
+
+def test_an_error_that_nobody_thought_of_makes_a_video_one_without_frames(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[dict[str, object]] = []
+
+    class Telling:
+        def send(self, head: dict[str, object], body: bytes = b"") -> None:
+            told.append(head)
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(videos_module, "plan", fail)
+    worker: Any = Worker(Telling())  # type: ignore[arg-type]
+    worker._take({"t": "open", "video": "a", "size": 5}, b"")
+    worker._take({"t": "plan", "video": "a", "id": 7, "spec": "all"}, b"")
+    refusal = _refusal(video("a", b""), told[-1])
+    assert isinstance(refusal, VideoError)
+    assert str(refusal) == "internal error: ZeroDivisionError: a bug"
 
 
 def gif_header(width: int, height: int) -> bytes:

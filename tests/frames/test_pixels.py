@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -216,3 +217,15 @@ def test_times_are_exact(videos: Path) -> None:
         Fraction(1001, 30000),
         Fraction(30 * 1001, 30000),
     ]
+
+
+def test_what_comes_with_a_picture_and_has_no_name_does_no_harm(videos: Path) -> None:
+    assert scan(source(videos / "exif.avi")).shape.matrix == ()
+    turned = scan(source(videos / "exif_turned.mov")).shape
+    assert turned.matrix
+    assert turned.attached == 14
+    png = parse("png").pictures
+    assert Pipeline(turned, png).width == turned.height
+    assert bound(Pipeline(turned, png), png) > bound(
+        Pipeline(replace(turned, attached=0), png), png
+    )
