@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PIXEL_FORMATS = {
     "jpg": "yuvj420p|yuvj422p|yuvj444p",
     "png": "rgb24|rgba|rgb48be|rgba64be|pal8|gray|ya8|gray16be|ya16be|monob",
-    "bmp": "bgra|bgr24|gray",
+    "bmp": "bgra|bgr24|rgb565le|rgb555le|rgb444le|rgb8|bgr8|rgb4_byte|bgr4_byte|gray|pal8|monob",
     "rgb": "rgb24",
 }
 """Pixel formats of the encoders, in their own order; a graph takes the nearest to the source's."""

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 _ENCODERS = {"jpg": "mjpeg", "png": "png", "bmp": "bmp"}
+_BMP = {
+    "bgra": (32, 0),
+    "bgr24": (24, 0),
+    "rgb565le": (16, 3),
+    "rgb555le": (16, 0),
+    "rgb444le": (16, 3),
+    "monob": (1, 2),
+}
+"""Bits per pixel and entries of the palette; others are of 8 bits. Three entries are bit masks."""
 _TIME_BASE = Fraction(1, 25)
 
 
@@ -55,8 +64,8 @@ def exact_size(pipeline: Pipeline, pictures: Pictures) -> int | None:
     if pictures.format == "rgb":
         return width * height * 3
     if pictures.format == "bmp":
-        bits = av.VideoFormat(pipeline.pixels).padded_bits_per_pixel
-        return 54 + (1024 if bits == 8 else 0) + height * ((bits * width // 8 + 3) // 4 * 4)
+        bits, colors = _BMP.get(pipeline.pixels, (8, 256))
+        return 54 + 4 * colors + height * ((bits * width + 31) // 32 * 4)
     return None
 
 

@@ -34,6 +34,7 @@ SPECS = [
     "every=7,crop=50:40:7:9,png",
     "fps=3.5,start=0.4,end=1.6,png",
     "keyframes,size=64x-2,bmp",
+    "every=3,bmp",
     "all,start=0.3,end=1.1,crop=48:32:3:5,size=40x30,png",
 ]
 
@@ -43,6 +44,9 @@ ODD_KEYS = {"intra_refresh.mp4", "alpha_qtrle.mov"}
 
 # Times go backwards: the tool drops a picture or two of these, with a warning, and only as JPEG.
 BACKWARDS = {"unstamped_copy.mp4", "unstamped_cut.mp4"}
+
+# Of one bit per pixel: versions of the tool scale such pictures differently.
+MONO = "mono_png.mov"
 
 NAMES = sorted(set(expected()) - {COVER, DAMAGED, BROKEN_TIMES, TWO_SIZES})
 
@@ -137,7 +141,8 @@ def compare(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pictures_have_the_tools_pixels(videos: Path, tmp_path: Path, name: str) -> None:
-    compare(shutil.which("ffmpeg") or "", videos / name, SPECS, tmp_path, same_pixels)
+    specs = [text for text in SPECS if name != MONO or "crop" not in text]
+    compare(shutil.which("ffmpeg") or "", videos / name, specs, tmp_path, same_pixels)
 
 
 @pytest.mark.parametrize("name", NAMES)
