@@ -32,6 +32,8 @@ _RATE_DEFAULT = Fraction(25)
 _VP8_SHOWN = 0x10
 _JUMPING = ("mpegts", "mpeg")
 _LOOKED_AT = 32
+_OWN_PALETTE = frozenset(["png", "apng", "bmp", "tiff", "targa"])
+"""Codecs whose every picture has its palette with it."""
 _COPIED = frozenset(["ICC_PROFILE", "EXIF", "TYPE_31"])
 """Side data that encoders of pictures write; 31 is EXIF, which PyAV 18 has no name for."""
 _NO_SHAPE = Shape(0, 0, "")
@@ -86,9 +88,9 @@ def scan(source: Source, keep: Callable[[Decoder], None] = Decoder.close) -> Fra
         if quick is None:
             raise
         # The zeros may be what it stumbles over.
-        return _patiently(source)
+        return _from_the_start(_patiently(source))
     if found is None:
-        return _patiently(source)
+        return _from_the_start(_patiently(source))
     index, as_coded = found
     decoder = Decoder(source, index)
     try:
@@ -97,11 +99,15 @@ def scan(source: Source, keep: Callable[[Decoder], None] = Decoder.close) -> Fra
         # A damaged first one: the shape is that of the first that is not.
         if frame is None or (reordered and not _comes_as_coded(source)):
             decoder.close()
-            return _patiently(source)
+            return _from_the_start(_patiently(source))
         index = replace(index, shape=shape_of(frame, _aspect(decoder.stream)))
+        sought = _from_the_start(index, decoder.stream.codec_context.name)
     except BaseException:
         decoder.close()
         raise
+    if not sought.seeks and index.seeks:
+        decoder.close()  # it has sought already
+        return sought
     decoder.index = index
     keep(decoder)
     return index
@@ -132,6 +138,18 @@ def shape_of(frame: VideoFrame, aspect: tuple[int, int]) -> Shape:
         matrix,
         attached,
     )
+
+
+def _from_the_start(index: FrameIndex, codec: str = "") -> FrameIndex:
+    """Return the index without points to seek to if decoding must start at the first packet.
+
+    Palettes of AVI and MOV come with that one alone. Of RPZA pictures that build on others are
+    marked as keyframes: FFmpeg writes no table of those.
+    """
+    palette = index.shape.pixels == "pal8" and codec not in _OWN_PALETTE
+    if palette or (codec == "rpza" and len(index.keys) == index.count):
+        return replace(index, seeks=array("q"))
+    return index
 
 
 def _aspect(stream: VideoStream) -> tuple[int, int]:

@@ -195,7 +195,7 @@ class Decoders:
 
     @staticmethod
     def _key_before(index: FrameIndex, frame: int) -> int:
-        if index.ordered:
+        if index.ordered or not index.seeks:
             return 0
         at = bisect.bisect_right(index.keys, frame) - 1
         return index.keys[at] if at >= 0 else 0

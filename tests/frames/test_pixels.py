@@ -24,6 +24,7 @@ from oxenfs.frames.pictures import bound, encode, exact_size
 from oxenfs.frames.scan import scan
 from oxenfs.frames.select import select
 from oxenfs.frames.spec import Spec, parse
+from oxenfs.frames.videos import Decoders, Video
 
 from .clips import BROKEN_TIMES, COVER, DAMAGED, TWO_SIZES, expected, source
 
@@ -39,8 +40,9 @@ SPECS = [
 ]
 
 # Of these the versions of the tool disagree with each other or with the packets over what a
-# keyframe is: an intra refresh has recovery points, qtrle marks nothing.
-ODD_KEYS = {"intra_refresh.mp4", "alpha_qtrle.mov"}
+# keyframe is: an intra refresh has recovery points, qtrle, smc and rpza mark nothing.
+ODD_KEYS = {"intra_refresh.mp4", "alpha_qtrle.mov", "palette_qtrle.mov", "palette_smc.mov"}
+ODD_KEYS |= {"rpza.mov"}
 
 # Times go backwards: the tool drops a picture or two of these, with a warning, and only as JPEG.
 BACKWARDS = {"unstamped_copy.mp4", "unstamped_cut.mp4"}
@@ -234,3 +236,17 @@ def test_what_comes_with_a_picture_and_has_no_name_does_no_harm(videos: Path) ->
     assert bound(Pipeline(turned, png), png) > bound(
         Pipeline(replace(turned, attached=0), png), png
     )
+
+
+@pytest.mark.parametrize("name", ["palette.avi", "palette.mov", "rpza.mov"])
+def test_decoding_that_must_begin_at_the_start_goes_on_where_it_is(videos: Path, name: str) -> None:
+    video = Video(source(videos / name))
+    decoders = Decoders()
+    used = set()
+    for number in range(video.index().count):
+        decoder = decoders.at(name, video, number)
+        assert decoder.frame(number) is not None
+        used.add(id(decoder))
+    assert len(used) == 1
+    assert len(scan(source(videos / "palettes_png.mov")).seeks) == 5
+    assert len(scan(source(videos / "mjpeg422.mov")).seeks) == 10
