@@ -153,7 +153,8 @@ def _from_the_start(index: FrameIndex, codec: str = "") -> FrameIndex:
 
 
 def _aspect(stream: VideoStream) -> tuple[int, int]:
-    ratio = stream.sample_aspect_ratio
+    """Return the container's aspect ratio, else the one that the decoder has met by now."""
+    ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
     if ratio is None or ratio <= 0:
         return (0, 1)
     return (ratio.numerator, ratio.denominator)
