@@ -19,7 +19,7 @@ from functools import cached_property
 
 from oxenfs.errors import NotFound
 
-_NUMBER = re.compile(r"(\d{1,12})(?:\.(\d{1,12}))?\Z")
+_NUMBER = re.compile(r"\d{1,12}(?:\.\d{0,12})?\Z|\.\d{1,12}\Z")
 _RATIO = re.compile(r"(\d{1,12}):(\d{1,12})\Z")
 _SIDE_MAX = 1 << 16
 _RATE_MAX = 1_000_000
@@ -218,7 +218,7 @@ def _integer(text: str, least: int, most: int) -> int:
 
 
 def _fraction(text: str) -> Fraction:
-    if found := _NUMBER.match(text):
+    if _NUMBER.match(text):
         if not text.isascii():
             raise ValueError(f"{text!r} is not a number")
         return Fraction(text)
