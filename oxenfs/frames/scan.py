@@ -342,8 +342,8 @@ def _time_base(stream: VideoStream) -> Fraction:
 def _start(container: InputContainer, stream: VideoStream, time_base: Fraction) -> int:
     """Return the time that the tool counts from, in ticks of the stream.
 
-    The container's start, which is in microseconds. Of MPEG-TS and MPEG-PS it is the earliest of the
-    streams that are used: of the video alone, even if its sound begins before.
+    The container's start, which is in microseconds. Of MPEG-TS and MPEG-PS it is the earliest of
+    the streams that are used: of the video alone, even if its sound begins before.
     """
     if container.format.name in _JUMPING and stream.start_time is not None:
         return stream.start_time
