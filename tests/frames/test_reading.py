@@ -166,6 +166,5 @@ async def test_who_waits_for_a_picture_of_another_spec_learns_its_size() -> None
         async with trio.open_nursery() as nursery:
             for plan in plans:
                 nursery.start_soon(read, plan)
-        assert frames.counters.decoded < 2 * len(plans)
         assert [plan.sizes[0] for plan in plans] == [len(data) for data in got]
         assert all(plan.exact[0] for plan in plans)

@@ -276,7 +276,7 @@ def test_a_checkout_can_make_a_branch(moving: Moving) -> None:
         (["checkout", "mian"], 1, "there is"),
         (["checkout"], 2, "name a branch"),
         (["checkout", "main", "-b", "main"], 3, "already"),
-        (["pull", "nothing"], 2, "no mount point"),
+        (["pull", "nothing"], 2, "leave one"),
     ],
 )
 def test_what_cannot_be_checked_out_is_said_and_nothing_moves(
