@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
-from oxenfs.errors import DecodeError, UsageError, VideoError
+from oxenfs.errors import DecodeError, NotFound, UsageError, VideoError
 from oxenfs.frames.select import MISSING
 from oxenfs.mount.control import Command, Send
 from oxenfs.views.frames import FramesFolder
@@ -22,7 +22,7 @@ def frame_commands(folder: Callable[[], FramesFolder]) -> Mapping[str, Command]:
     `frames` takes `spec`, `paths` and `fill` (make every frame, so that its size is known), and
     sends `{"video", "rows": [[file, frame, pts, size or null], ...]}` and `{"video", "why"}`.
     `index` takes `paths` and sends `{"video", "frames"}` or `{"video", "why"}`. Both return how
-    many videos there were.
+    many videos there were. Of several paths one that is no video, or not there, is told as `why`.
     """
 
     async def frames(request: Mapping[str, Any], send: Send) -> int:
@@ -52,15 +52,21 @@ async def _each(
     send: Send,
     tell: Callable[[VideoFolder, str], Any],
 ) -> int:
+    folder.mirror(spec)  # what is no SPEC is so for all paths
     count = 0
     for path in paths:
-        async for video in folder.videos(spec, path):
-            count += 1
-            name = os.fsdecode(video.path)
-            try:
-                await tell(video, name)
-            except (VideoError, DecodeError) as exc:
-                await send({"video": name, "why": str(exc)})
+        try:
+            async for video in folder.videos(spec, path):
+                count += 1
+                name = os.fsdecode(video.path)
+                try:
+                    await tell(video, name)
+                except (VideoError, DecodeError) as exc:
+                    await send({"video": name, "why": str(exc)})
+        except NotFound as exc:
+            if len(paths) == 1:
+                raise
+            await send({"video": os.fsdecode(path), "why": str(exc)})
     return count
 
 

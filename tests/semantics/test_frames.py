@@ -371,6 +371,18 @@ def test_why_there_is_no_video_at_a_path(shared: Mounted, path: str, said: str) 
     assert (process.returncode, text) == (1, f"oxenfs: {said}\n")
 
 
+def test_a_path_without_videos_hides_no_other(shared: Mounted) -> None:
+    paths = ("nosuch", CLIP, "notes.txt")
+    process = shared.popen(
+        "-m", "oxenfs_cli", "frames", "first,png", *paths, "-C", str(shared.dir), "--csv"
+    )
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "oxenfs: nosuch: no such path: 'nosuch'\n" in text
+    assert f"{CLIP},000001.png,0,0.0," in text
+    assert "oxenfs: notes.txt: not a video: 'notes.txt'\n" in text
+
+
 def test_sizes_can_be_filled_in(fresh: Mounted) -> None:
     fresh.run("-m", "oxenfs_cli", "frames", "fps=2", str(fresh.dir), CLIP, "--fill-sizes")
     folder = fresh.dir / ".frames" / "fps=2" / CLIP
