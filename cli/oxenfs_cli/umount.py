@@ -56,11 +56,11 @@ def _perhaps(folder: Path) -> str | None:
     from oxenfs.errors import OxenfsError
     from oxenfs.overlay import home as homes
 
+    home = next((home for home in homes.every() if home.folder == folder), None)
+    if home is None:
+        return None
     try:
-        for home in homes.every():
-            if home.folder == folder:
-                with home.opened() as upper:
-                    return "there are changes" if upper.has_changes() else None
-    except OxenfsError:
-        pass  # it is still served, or damaged
-    return "there may be changes"
+        with home.opened() as upper:
+            return "there are changes" if upper.has_changes() else None
+    except OxenfsError:  # it is still served, or damaged
+        return "there may be changes"

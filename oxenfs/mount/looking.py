@@ -76,11 +76,6 @@ class LookingOperations(Operations):
         self._unlinked: set[Inode] = set()
         self._node_entry = pyfuse3.EntryAttributes()
 
-    def close(self) -> None:
-        """Close what programs left open, and the overlay."""
-        super().close()
-        self._upper.close()
-
     def linked(self, inodes: Iterable[Inode]) -> None:
         """Note that lower files have a name again."""
         self._unlinked.difference_update(inodes)

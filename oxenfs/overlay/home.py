@@ -72,26 +72,53 @@ class Home:
                 upper.close()
 
     def lock(self) -> int:
-        """Return a descriptor that keeps the overlay from others until it is closed."""
-        fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Return a descriptor that keeps the overlay from others until it is closed.
+
+        Raises:
+            Conflict: another process has it.
+            NotFound: another process has removed it.
+        """
+        path = self.folder / "lock"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError as exc:
+            raise self._removed() from exc
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who had it may have removed it since it was opened here.
+            if not path.exists() or not os.path.samestat(os.fstat(fd), path.stat()):
+                raise self._removed()
         except BlockingIOError as exc:
             os.close(fd)
             raise Conflict(
                 f"another process has the overlay of {self.repo} at {self.dir} open; "
                 "unmount it first"
             ) from exc
+        except BaseException:
+            os.close(fd)
+            raise
         return fd
 
     @property
     def is_locked(self) -> bool:
-        """Whether a process has the overlay."""
+        """Whether a process has the overlay, or has just removed it."""
         try:
             os.close(self.lock())
-        except Conflict:
+        except (Conflict, NotFound):
             return True
         return False
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether there are no changes in it, and no process has it that may make some."""
+        try:
+            with self.opened() as upper:
+                return not upper.has_changes()
+        except OxenfsError:
+            return False
+
+    def _removed(self) -> NotFound:
+        return NotFound(f"the overlay of {self.repo} at {self.dir} was just removed; try again")
 
     def move(self, dir: Path) -> None:
         """Let the overlay belong to the mount folder `dir` from now on. Only with the lock."""
@@ -118,10 +145,14 @@ def every() -> list[Home]:
 def find(dir: Path, key: str | None = None) -> Home | None:
     """Return the overlay of the mount folder `dir`, and of the repository with that key.
 
+    Without a key: the one that has changes, if there are several.
+
     Raises:
-        OxenfsError: without a key: there are several, of different repositories.
+        OxenfsError: several have changes, of different repositories.
     """
     found = [home for home in every() if home.dir == dir and key in (None, home.key)]
+    if len(found) > 1:
+        found = [home for home in found if not home.is_blank] or found[:1]
     if len(found) > 1:
         raise OxenfsError(
             f"there are overlays of several repositories at {dir}: "

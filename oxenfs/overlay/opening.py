@@ -44,9 +44,15 @@ class Opened:
             self.home.move(dir)
 
     def close(self) -> None:
-        """Close it, and let others have it."""
-        self.upper.close()
-        os.close(self.lock)
+        """Close it, and let others have it; of one without changes nothing is left."""
+        try:
+            blank = not self.upper.has_changes()
+            self.upper.close()
+            if blank:
+                with contextlib.suppress(OSError):
+                    self.home.remove()
+        finally:
+            os.close(self.lock)
 
 
 def open_overlay(
@@ -61,23 +67,37 @@ def open_overlay(
         Conflict: another process has it, or it has changes on another branch or commit.
         NotFound: there is none to be moved here.
     """
-    home = homes.find(plan.moved_from or plan.dir, remote.key)
-    if home is None and plan.moved_from is not None:
-        raise NotFound(
-            f"there is no overlay of {repo} that was mounted at {plan.moved_from}; "
-            "oxenfs mounts --pending lists what there is"
-        )
-    if home is None:
-        home = homes.make(repo, remote.key, plan.dir)
-    elif plan.moved_from is not None and homes.find(plan.dir, remote.key) not in (None, home):
-        raise Conflict(f"there is an overlay of {repo} for {plan.dir} already; discard it first")
+    home = _home_for(plan, repo, remote.key)
     lock = home.lock()
+    made = not (home.folder / "journal").exists()
     try:
         with records_of(remote, cache_dir) as records:
             return _opened(home, lock, remote, revision, records)
     except BaseException:
+        if made:
+            home.remove()
         os.close(lock)
         raise
+
+
+def _home_for(plan: OverlayPlan, repo: str, key: str) -> Home:
+    home = homes.find(plan.moved_from or plan.dir, key)
+    if home is None and plan.moved_from is not None:
+        raise NotFound(
+            f"there are no changes of {repo} that were made at {plan.moved_from}; "
+            "oxenfs mounts --pending lists what there is"
+        )
+    if home is None:
+        return homes.make(repo, key, plan.dir)
+    there = homes.find(plan.dir, key)
+    if there not in (None, home):
+        if not there.is_blank:
+            raise Conflict(
+                f"there is an overlay of {repo} for {plan.dir} already; discard it first"
+            )
+        with there.locked():
+            there.remove()
+    return home
 
 
 def _opened(

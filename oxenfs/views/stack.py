@@ -56,7 +56,7 @@ class Stack:
         root, facts: at the revision that `build` was asked for.
         supply: where trees and bytes come from.
         revisions: None unless all of them are shown.
-        overlay: what takes changes; None in a read-only mount. Whoever serves it closes it.
+        overlay: what takes changes; None in a read-only mount.
         cache_dir: where trees are kept.
     """
 
@@ -166,6 +166,8 @@ class Stack:
 
     def close(self) -> None:
         """Let go of everything."""
+        if self._opened is not None:
+            self._opened.close()
         self.supply.close()
 
     async def background(self) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from repositories import make_repository
 
 from .mounting import OverlayMount, listed, write
 
@@ -38,3 +40,77 @@ def test_a_refused_move_leaves_the_changes_where_they_are(
     assert mount.call("discard", str(mount.dir), "--yes")[0] == 0
     mount.start()
     assert listed(mount.dir) == ["big.bin", "d", "top.txt"]
+
+
+def homes(mount: OverlayMount) -> list[Path]:
+    """Return the folders that keep changes."""
+    return [*Path(mount.environment["HOME"]).glob(".local/share/oxenfs/overlays/*")]
+
+
+def test_an_overlay_without_changes_leaves_nothing(mount: OverlayMount) -> None:
+    assert len(homes(mount)) == 1
+    mount.stop()
+    assert homes(mount) == []
+    mount.start()
+    write(mount.dir / "new", b"new")
+    mount.stop()
+    assert len(homes(mount)) == 1
+    mount.start()
+    (mount.dir / "new").unlink()
+    mount.stop()
+    assert homes(mount) == []
+
+
+def test_what_has_no_changes_is_in_nobodys_way(
+    tmp_path: Path, repository: Path, mounting: Callable[[str], OverlayMount]
+) -> None:
+    make_repository(tmp_path / "another", {b"other": b"other"}).close()
+    mount = mounting(f"{tmp_path / 'another'}@main")
+    mount.kill_hard()
+    mount._arguments[-2] = f"{repository}@main"
+    mount.start()
+    write(mount.dir / "new", b"new")
+    mount.stop()
+    assert len(homes(mount)) == 2
+    assert mount.status() == [("A", "new")]
+    code, said = mount.call("discard", str(mount.dir), "--yes")
+    assert code == 0, said
+    assert pending(mount) == []
+
+
+def test_changes_of_two_repositories_at_one_folder_are_told_apart_by_mounting(
+    tmp_path: Path, repository: Path, mounting: Callable[[str], OverlayMount]
+) -> None:
+    make_repository(tmp_path / "another", {b"other": b"other"}).close()
+    mount = mounting(f"{tmp_path / 'another'}@main")
+    write(mount.dir / "one", b"1")
+    mount.stop()
+    mount._arguments[-2] = f"{repository}@main"
+    mount.start()
+    assert listed(mount.dir) == ["big.bin", "d", "top.txt"]
+    write(mount.dir / "two", b"2")
+    mount.stop()
+    code, said = mount.call("discard", str(mount.dir), "--yes")
+    assert (code, "several repositories" in said) == (1, True), said
+    mount.start()
+    assert listed(mount.dir) == ["big.bin", "d", "top.txt", "two"]
+
+
+def test_changes_can_be_taken_to_a_folder_whose_overlay_has_none(
+    mount: OverlayMount, repository: Path
+) -> None:
+    write(mount.dir / "new", b"new")
+    mount.stop()
+    other = mount.dir.with_name("other")
+    other.mkdir()
+    # Another mount of the same user.
+    killed = OverlayMount(mount.dir.parent, f"{repository}@main")
+    killed.dir = other
+    killed._arguments[-1] = str(other)
+    killed.start()
+    killed.kill_hard()
+    words = ("mount", f"{repository}@main", str(other), "--overlay-of", str(mount.dir))
+    code, said = mount.call(*words)
+    assert code == 0, said
+    assert mount.call("umount", str(other))[0] == 0
+    assert pending(mount) == [(str(other), "main", 1)]
