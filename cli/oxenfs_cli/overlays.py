@@ -47,19 +47,27 @@ def find(words: Sequence[str], directory: Path | None, *, unmounted: bool = Fals
         UsageError: no mount, and no overlay either.
     """
     from oxenfs_cli.target import find as find_mount
-    from oxenfs_cli.target import mount_point
+    from oxenfs_cli.target import path_in_repository
 
-    if unmounted and not (words and mount_point(words[0])):
-        from oxenfs.mount import mountinfo, registry
-        from oxenfs.overlay import home as homes
-
-        word = directory if directory is not None else Path(words[0]) if words else Path()
-        where = mountinfo.real_path(word)
-        if registry.find(where) is None and (home := homes.find(where)) is not None:
-            return Found(None, home, ())
+    if unmounted and (home := _waiting(words, directory)) is not None:
+        paths = words if directory is not None else words[1:]
+        return Found(None, home, tuple(map(path_in_repository, paths)))
     target = find_mount(words, directory)
     assert target.mount is not None
     return Found(target.mount, None, target.paths)
+
+
+def _waiting(words: Sequence[str], directory: Path | None) -> Home | None:
+    """Return the overlay that waits for its mount, or for another after the end of its process."""
+    from oxenfs.mount import mountinfo, registry
+    from oxenfs.overlay import home as homes
+
+    word = directory if directory is not None else Path(words[0]) if words else Path()
+    where = mountinfo.real_path(word)
+    mount = registry.find(where)
+    if mount is not None and (mount.dir != where or mount.alive or mount.overlay is None):
+        return None
+    return homes.find(where)
 
 
 def overlay_mount(words: Sequence[str], directory: Path | None) -> Found:

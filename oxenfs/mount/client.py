@@ -17,6 +17,7 @@ from typing import Any
 
 from oxenfs import failures
 from oxenfs.errors import MountError
+from oxenfs.mount import registry
 from oxenfs.mount.registry import Entry
 
 SOCKET = "control"
@@ -92,6 +93,11 @@ def _told(entry: Entry) -> Iterator[None]:
             f"oxenfs umount --lazy {entry.dir} ends it"
         ) from exc
     except OSError as exc:
+        if not registry.is_alive(entry.dir):
+            raise MountError(
+                f"the process of the mount at {entry.dir} is gone; mount there again, "
+                f"or oxenfs umount {entry.dir}"
+            ) from exc
         raise MountError(
             f"the process of the mount at {entry.dir} cannot be reached: {exc.strerror}"
         ) from exc

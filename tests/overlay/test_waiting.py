@@ -114,3 +114,34 @@ def test_changes_can_be_taken_to_a_folder_whose_overlay_has_none(
     assert code == 0, said
     assert mount.call("umount", str(other))[0] == 0
     assert pending(mount) == [(str(other), "main", 1)]
+
+
+def test_changes_of_a_dead_mount_are_told_and_dropped(mount: OverlayMount) -> None:
+    write(mount.dir / "new", b"new")
+    write(mount.dir / "more", b"more")
+    assert mount._process is not None
+    mount._process.kill()
+    mount._process.wait()
+    assert mount.status() == [("A", "more"), ("A", "new")]
+    code, said = mount.call("status", str(mount.dir), "new")
+    assert (code, said) == (0, "A new\n")
+    for words in (("stats",), ("restore", "new"), ("diff",), ("commit", "-m", "m")):
+        code, said = mount.call(words[0], str(mount.dir), *words[1:])
+        assert code == 1
+        assert f"is gone; mount there again, or oxenfs umount {mount.dir}" in said
+    code, said = mount.call("discard", str(mount.dir), "new", "--yes")
+    assert (code, "oxenfs restore" in said) == (2, True), said
+    code, said = mount.call("discard", str(mount.dir), "--yes")
+    assert code == 0, said
+    mount.kill()
+    mount.start()
+    assert listed(mount.dir) == ["big.bin", "d", "top.txt"]
+
+
+def test_one_path_of_what_waits_is_not_taken_for_all_of_it(mount: OverlayMount) -> None:
+    write(mount.dir / "new", b"new")
+    mount.stop()
+    code, said = mount.call("discard", str(mount.dir), "new", "--yes")
+    assert (code, "oxenfs restore" in said) == (2, True), said
+    assert pending(mount) == [(str(mount.dir), "main", 1)]
+    mount.start()
