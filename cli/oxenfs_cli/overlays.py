@@ -72,12 +72,33 @@ def _waiting(words: Sequence[str], directory: Path | None) -> Home | None:
 
 def overlay_mount(words: Sequence[str], directory: Path | None) -> Found:
     """Return the mount with an overlay that `words` are about; raise `UsageError`."""
+    from oxenfs.mount import registry
+
+    home = _waiting(words, directory)
+    if home is not None and registry.find(home.dir) is None and not home.is_blank:
+        raise UsageError(_how_to_mount(home))
     found = find(words, directory)
     if found.mount is not None and found.mount.overlay is None:
         raise UsageError(
             f"{found.mount.dir} is read-only and has no changes; for those mount it with --overlay"
         )
     return found
+
+
+def _how_to_mount(home: Home) -> str:
+    from shlex import quote
+
+    from oxenfs.errors import OxenfsError
+    from oxenfs.model import hash_text
+
+    address = home.repo
+    # Whoever has it open, or a damaged one, leaves only the default branch to be named.
+    with contextlib.suppress(OxenfsError), home.opened() as upper:
+        address += f"@{upper.branch or hash_text(upper.base)}"
+    return (
+        f"{home.dir} has changes, but is not mounted; mount it again first: "
+        f"oxenfs mount {quote(address)} {quote(str(home.dir))} --overlay"
+    )
 
 
 def changes_of(mount: Entry, *, sizes: bool = True) -> tuple[list[Shown], dict[str, Any]]:

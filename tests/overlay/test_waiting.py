@@ -145,3 +145,18 @@ def test_one_path_of_what_waits_is_not_taken_for_all_of_it(mount: OverlayMount) 
     assert (code, "oxenfs restore" in said) == (2, True), said
     assert pending(mount) == [(str(mount.dir), "main", 1)]
     mount.start()
+
+
+@pytest.mark.parametrize("command", [("diff",), ("commit", "-m", "m"), ("restore",)])
+def test_what_needs_a_mount_says_how_to_mount_what_waits(
+    mount: OverlayMount, repository: Path, command: tuple[str, ...]
+) -> None:
+    write(mount.dir / "new", b"new")
+    mount.stop()
+    paths = ("new",) if command[0] == "restore" else ()
+    for words in ((str(mount.dir), *paths), (*paths, "-C", str(mount.dir))):
+        code, said = mount.call(*command, *words)
+        assert code == 2
+        assert f"{mount.dir} has changes, but is not mounted" in said
+        assert f"oxenfs mount {repository}@main {mount.dir} --overlay" in said
+    mount.start()
