@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 1 << 20
 BATCH_FILES = 200
-# Twice what is fetched ahead of a reader: a chunk is there until it is read.
+# Half as much again as is fetched ahead of a reader: a chunk is there until it is read.
 RECENT_BYTES = 48 << 20
 
 _DENIED_S = 5.0

@@ -27,11 +27,12 @@ from oxenfs.store.queued import Ahead, Queued
 log = logging.getLogger(__name__)
 
 BATCHES = 8
-RANGES = 8
+RANGES = 10
 AHEAD_BYTES_MAX = 64 << 20
 """Bytes read ahead that may be under way or queued, of all files together."""
 
-_AHEAD_WORKERS = 4
+_AHEAD_BATCHES = 4
+_AHEAD_RANGES = 6
 _AHEAD_FILES_MIN = 64
 _IDLE_S = 10.0
 _CLOSE_S = 5.0
@@ -201,7 +202,7 @@ class Transfers:
     def _may_batch_ahead(self) -> bool:
         # A few of them wait for company: whatever batch goes out next has room for them.
         batches = self._running["batch"]
-        return batches < _AHEAD_WORKERS and (
+        return batches < _AHEAD_BATCHES and (
             not batches or len(self._queued.small_ahead) >= _AHEAD_FILES_MIN
         )
 
@@ -234,7 +235,7 @@ class Transfers:
             return "batch", functools.partial(attempts.batch, queued.take_small(ahead=not is_open))
         if is_open:
             return None
-        if queued.parts_ahead and running["range"] < _AHEAD_WORKERS:
+        if queued.parts_ahead and running["range"] < _AHEAD_RANGES:
             return "range", functools.partial(attempts.part, queued.take_part(ahead=True))
         if queued.small_ahead and self._may_batch_ahead():
             return "batch", functools.partial(attempts.batch, queued.take_small(ahead=True))
