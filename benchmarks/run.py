@@ -33,6 +33,7 @@ COMMANDS = {
     "remote_large": ["remote_large.py"],
     "remote_small": ["remote_small.py"],
     "remote_random": ["remote_random.py"],
+    "remote_mapped": ["remote_mapped.py"],
     "remote_memory": ["remote_memory.py"],
     "checking": ["checking.py"],
     "frames": ["frames.py"],
