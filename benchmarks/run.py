@@ -36,6 +36,7 @@ COMMANDS = {
     "remote_mapped": ["remote_mapped.py"],
     "remote_memory": ["remote_memory.py"],
     "checking": ["checking.py"],
+    "checking_user": ["checking.py", "--user"],
     "frames": ["frames.py"],
     "frames_random": ["frames_random.py"],
     "frames_long": ["frames_long.py"],
