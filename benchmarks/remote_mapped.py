@@ -141,25 +141,21 @@ def _pieces(size: int, length: int) -> list[slice]:
 def _rows(what: str, found: dict[str, list[Taken]]) -> list[Figure]:
     mapped, read = found["mapped"], found["read"]
     moved = max(each.moved for each in mapped)
-    goal = at_least(SPEED_MIN)
+    notes = {
+        "cold": f"moved {moved:.3f} bytes per byte (goal: {MOVED_MAX} at the most)",
+        "cached": "",
+    }
     return [
         compared(
-            f"{what}, empty cache",
-            [each.cold for each in mapped],
+            f"{what}, {'empty' if name == 'cold' else 'disk'} cache",
+            [getattr(each, name) for each in mapped],
             "read of the same",
-            [each.cold for each in read],
+            [getattr(each, name) for each in read],
             "MB/s",
-            goal,
-            note=f"moved {moved:.3f} bytes per byte (goal: {MOVED_MAX} at the most)",
-        ),
-        compared(
-            f"{what}, disk cache",
-            [each.cached for each in mapped],
-            "read of the same",
-            [each.cached for each in read],
-            "MB/s",
-            goal,
-        ),
+            at_least(SPEED_MIN),
+            note,
+        )
+        for name, note in notes.items()
     ]
 
 
