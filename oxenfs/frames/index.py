@@ -15,6 +15,9 @@ from fractions import Fraction
 
 from oxenfs.errors import IntegrityError
 
+FRAMES_MAX = 1 << 24
+"""A video of more frames is refused."""
+
 _MAGIC = b"oxfidx01"
 _HEADER = struct.Struct("<8sIIIII")
 
