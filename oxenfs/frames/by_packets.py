@@ -10,7 +10,8 @@ from itertools import compress, islice
 from operator import and_, attrgetter
 from typing import TYPE_CHECKING, Any
 
-from oxenfs.frames.clock import JUMPING, last_duration_of, rate_of, start_of, time_base_of
+from oxenfs.frames import elementary
+from oxenfs.frames.clock import JUMPING, last_duration_of, start_of, time_base_of
 from oxenfs.frames.container import TROUBLE, BadVideo, opened, video_stream
 from oxenfs.frames.index import FRAMES_MAX, FrameIndex
 from oxenfs.frames.shapes import NO_SHAPE
@@ -44,18 +45,25 @@ def from_packets(source: Source, tables_only: bool) -> tuple[FrameIndex, bool]:
         codec = stream.codec_context.name
         if tables_only and codec == "vp8":
             raise Distrust  # its hidden packets are told by their first byte
+        raw = None
+        if container.format.name in elementary.FORMATS:
+            raw = elementary.Keyframes(container.format.name == "hevc")
         try:
-            found = _read(container, stream, codec)
+            found = _read(container, stream, raw)
         finally:
             source.check()
-        return _index(container, stream, found)
+        return _index(container, stream, found, raw)
 
 
-def _read(container: InputContainer, stream: VideoStream, codec: str) -> list[_Packet]:
+def _read(
+    container: InputContainer, stream: VideoStream, raw: elementary.Keyframes | None
+) -> list[_Packet]:
     """Return what the packets say; raise `Distrust` if that is not to be relied on."""
     packets: Iterator[Packet[VideoStream]] = container.demux(stream)
-    if codec == "vp8":
+    if stream.codec_context.name == "vp8":
         packets = filter(_is_shown, packets)
+    if raw is not None:
+        packets = raw.watch(packets)
     try:
         # A long video has hundreds of thousands of them, and a line of Python for each is a tenth.
         found = list(map(_facts, islice(packets, FRAMES_MAX + 2)))
@@ -75,7 +83,10 @@ def _is_shown(packet: Packet[VideoStream]) -> bool:
 
 
 def _index(
-    container: InputContainer, stream: VideoStream, found: list[_Packet]
+    container: InputContainer,
+    stream: VideoStream,
+    found: list[_Packet],
+    raw: elementary.Keyframes | None,
 ) -> tuple[FrameIndex, bool]:
     if not found:
         raise Distrust
@@ -88,17 +99,18 @@ def _index(
         raise Distrust
     missing = sum(packet[0] is None for packet in found)
     if missing == len(found):
-        # An elementary stream: frames follow each other at the rate that its headers tell.
-        rate = rate_of(stream)
+        if raw is None or not raw.known:
+            raise Distrust
+        step = elementary.step(stream, time_base)
         index = FrameIndex(
             stream.index,
             len(container.streams),
-            1 / rate,
+            time_base,
             0,
-            array("q", range(len(discarded) - sum(discarded))),
-            array("I", [0]),
+            array("q", range(0, step * len(found), step)),
+            raw.numbers,
             array("q"),
-            Fraction(1),
+            Fraction(found[-1][2] or step),
             True,
             far,
             True,

@@ -11,7 +11,7 @@ import functools
 from oxenfs.frames.jobs import Video
 from oxenfs.frames.plans import Plan
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 @functools.cache
