@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, cast
 from av.container import Flags
 
 from oxenfs.frames import elementary
-from oxenfs.frames.clock import JUMPING, last_duration_of, rate_of, start_of, time_base_of
+from oxenfs.frames.clock import JUMPING, last_duration_of, start_of, step_of, time_base_of
 from oxenfs.frames.container import PIXELS_MAX, BadVideo, opened, video_stream
-from oxenfs.frames.decode import decoded
 from oxenfs.frames.index import FRAMES_MAX, FrameIndex
 from oxenfs.frames.shapes import aspect_of, shape_of
 from oxenfs.frames.source import Source, View
+from oxenfs.frames.stream import decoded
 from oxenfs.frames.times import JUMP_AHEAD, JUMP_BACK, MICRO, Stamps, in_order
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def from_frames(source: Source) -> FrameIndex:
         if container.format.name in elementary.FORMATS:
             step = elementary.step(stream, time_base)
         else:
-            step = max(int(1 / (rate_of(stream) * time_base)), 1)
+            step = step_of(stream, time_base)
         far = container.format.name in JUMPING
         late_most = int((JUMP_BACK if far else JUMP_AHEAD) / (MICRO * time_base))
         pts, sound, late = in_order(times, step, late_most)

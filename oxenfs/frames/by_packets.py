@@ -10,8 +10,8 @@ from itertools import compress, islice
 from operator import and_, attrgetter
 from typing import TYPE_CHECKING, Any
 
-from oxenfs.frames import elementary
-from oxenfs.frames.clock import JUMPING, last_duration_of, start_of, time_base_of
+from oxenfs.frames import elementary, packed
+from oxenfs.frames.clock import JUMPING, last_duration_of, start_of, step_of, time_base_of
 from oxenfs.frames.container import TROUBLE, BadVideo, opened, video_stream
 from oxenfs.frames.index import FRAMES_MAX, FrameIndex
 from oxenfs.frames.shapes import NO_SHAPE
@@ -48,22 +48,29 @@ def from_packets(source: Source, tables_only: bool) -> tuple[FrameIndex, bool]:
         raw = None
         if container.format.name in elementary.FORMATS:
             raw = elementary.Keyframes(container.format.name == "hevc")
+        pairs = None
+        if container.format.name == "avi" and codec == "mpeg4":
+            pairs = packed.Pictures()
         try:
-            found = _read(container, stream, raw)
+            found = _read(container, stream, raw or pairs)
         finally:
             source.check()
+        if pairs is not None and pairs.packed and pairs.delayed:
+            return _index_of_pairs(container, stream, pairs), False
         return _index(container, stream, found, raw)
 
 
 def _read(
-    container: InputContainer, stream: VideoStream, raw: elementary.Keyframes | None
+    container: InputContainer,
+    stream: VideoStream,
+    watching: elementary.Keyframes | packed.Pictures | None,
 ) -> list[_Packet]:
     """Return what the packets say; raise `Distrust` if that is not to be relied on."""
     packets: Iterator[Packet[VideoStream]] = container.demux(stream)
     if stream.codec_context.name == "vp8":
         packets = filter(_is_shown, packets)
-    if raw is not None:
-        packets = raw.watch(packets)
+    if watching is not None:
+        packets = watching.watch(packets)
     try:
         # A long video has hundreds of thousands of them, and a line of Python for each is a tenth.
         found = list(map(_facts, islice(packets, FRAMES_MAX + 2)))
@@ -154,3 +161,28 @@ def _index(
         NO_SHAPE,
     )
     return index, not ordered and coded == ticks
+
+
+def _index_of_pairs(
+    container: InputContainer, stream: VideoStream, pairs: packed.Pictures
+) -> FrameIndex:
+    time_base = time_base_of(stream)
+    shown = pairs.shown(step_of(stream, time_base))
+    if shown is None or not stream.codec_context.has_b_frames:
+        raise Distrust
+    pts, keys, seeks = shown
+    return FrameIndex(
+        stream.index,
+        len(container.streams),
+        time_base,
+        start_of(container, stream, time_base),
+        pts,
+        keys,
+        seeks,
+        Fraction(pts[-1] - pts[-2]),
+        False,
+        False,
+        False,
+        NO_SHAPE,
+        True,
+    )

@@ -45,6 +45,11 @@ def rate_of(stream: VideoStream) -> Fraction:
     return Fraction(rate) if rate else _RATE_DEFAULT
 
 
+def step_of(stream: VideoStream, time_base: Fraction) -> int:
+    """Return how many ticks a frame takes at the stream's rate."""
+    return max(int(1 / (rate_of(stream) * time_base)), 1)
+
+
 def last_duration_of(
     last: int, pts: array[int], stream: VideoStream, time_base: Fraction
 ) -> Fraction:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from oxenfs.frames.container import PIXELS_MAX, TROUBLE, BadVideo, open_container
 from oxenfs.frames.index import FrameIndex
 from oxenfs.frames.source import Source, View
+from oxenfs.frames.stream import decoded
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -30,9 +31,6 @@ _FAR_S = 1
 _THREADED = frozenset(["h264", "hevc", "libdav1d", "mpeg4", "vp8", "vp9"])
 """Codecs whose frames may be decoded at the same time. Of Theora, frames were seen that came from
 other references after a seek (FFmpeg 8.1): what is not in use everywhere is not trusted so far."""
-
-_SKIPPING = frozenset(["h264"])
-"""Codecs whose packets say whether another frame refers to them (H.264: `nal_ref_idc`)."""
 
 Passing = Callable[[int, "VideoFrame"], None]
 """Gets each frame that is decoded on the way to another, with its number."""
@@ -157,13 +155,15 @@ class Decoder:
         if self._at is None:
             return False
         target = self.index.pts[number]
-        if self._pending is not None and (self._pending.pts or 0) > target:
+        if self._pending is not None and (self._time_of(self._pending) or 0) > target:
             return False
         key = self._key_before(number)
         return key < 0 or self.index.seeks[key] <= self._at
 
     def _key_before(self, number: int) -> int:
         """Return which seek point is the last at or before the frame, -1 if there is none."""
+        if self.index.by_dts:
+            return bisect.bisect_right(self.index.keys, number) - 1
         return bisect.bisect_right(self.index.seeks, self.index.pts[number]) - 1
 
     def _earlier(self, key: int) -> int:
@@ -226,15 +226,16 @@ class Decoder:
             if frame is None:
                 self._ended = True
                 return None
-            if frame.pts is None:
+            time = self._time_of(frame)
+            if time is None:
                 continue
-            if frame.pts == target:
+            if time == target:
                 self._at = target
                 return frame
-            if frame.pts > target:
+            if time > target:
                 self._pending = frame
                 return None
-            self._at = frame.pts
+            self._at = time
             self._pass(frame)
 
     def _count_to(self, number: int) -> VideoFrame | None:
@@ -260,11 +261,19 @@ class Decoder:
                 self.passing(number, frame)
 
     def _number_of(self, frame: VideoFrame) -> int | None:
-        if frame.pts is None:
+        time = self._time_of(frame)
+        if time is None:
             return None
         pts = self.index.pts
-        at = bisect.bisect_left(pts, frame.pts)
-        return at if at < len(pts) and pts[at] == frame.pts else None
+        at = bisect.bisect_left(pts, time)
+        return at if at < len(pts) and pts[at] == time else None
+
+    def _time_of(self, frame: VideoFrame) -> int | None:
+        """Return the time by which the index knows the frame."""
+        if not self.index.by_dts:
+            return frame.pts
+        # Only the last frame comes without a packet.
+        return frame.dts if frame.dts is not None else self.index.pts[-1]
 
     def _decoded(self) -> Iterator[VideoFrame]:
         """Yield frames from the container's position on; errors of single packets are passed by."""
@@ -284,53 +293,3 @@ class Decoder:
             return False
         at = bisect.bisect_left(coming, number)
         return coming[at] != number and (self.passing is None or number not in self.welcome)
-
-
-def packets(
-    container: InputContainer, stream: VideoStream, on_trouble: Callable[[], None]
-) -> Iterator[Packet[VideoStream]]:
-    """Yield the stream's packets; what the demuxer cannot read ends it, as in the ffmpeg tool."""
-    try:
-        for packet in container.demux(stream):
-            if packet.size:
-                yield packet
-    except TROUBLE:
-        on_trouble()
-
-
-def decoded(
-    container: InputContainer,
-    stream: VideoStream,
-    on_trouble: Callable[[], None],
-    unneeded: Callable[[Packet[VideoStream]], bool] | None = None,
-) -> Iterator[VideoFrame]:
-    """Yield the frames that come from the container's position on, in presentation order.
-
-    Args:
-        container: where its packets come from.
-        stream: of the container.
-        on_trouble: is called after each error of the library; it may raise.
-        unneeded: says of which packets the picture need not come. If no other picture refers to
-            it, it is not decoded; that changes no pixel of the others.
-    """
-    context = stream.codec_context
-    if unneeded is None or context.name not in _SKIPPING:
-        unneeded = _needed
-    context.skip_frame = "DEFAULT"  # whatever an earlier one left behind
-    skips = False
-    for packet in packets(container, stream, on_trouble):
-        if unneeded(packet) is not skips:
-            skips = not skips
-            context.skip_frame = "NONREF" if skips else "DEFAULT"
-        try:
-            yield from packet.decode()
-        except TROUBLE:
-            on_trouble()
-    try:
-        yield from context.decode(None)
-    except TROUBLE:
-        on_trouble()
-
-
-def _needed(packet: Packet[VideoStream]) -> bool:
-    return False

@@ -62,6 +62,8 @@ class FrameIndex:
         far_seeks: seeking goes by other rules (MPEG-TS and PS): it needs a margin of time.
         trusted: packets told everything. If not, frames come one at a time from a patient decoder.
         shape: of the first frame.
+        by_dts: frames are told by the DTS with which they come from the decoder, as their PTS are
+            made up and wrong. `pts` has those, `seeks` one for each of `keys`.
     """
 
     stream: int
@@ -76,6 +78,7 @@ class FrameIndex:
     far_seeks: bool
     trusted: bool
     shape: Shape
+    by_dts: bool = False
 
     @property
     def count(self) -> int:
@@ -99,6 +102,7 @@ def dump(index: FrameIndex) -> bytes:
         "ordered": index.ordered,
         "far_seeks": index.far_seeks,
         "trusted": index.trusted,
+        "by_dts": index.by_dts,
         "shape": {name: getattr(shape, name) for name in Shape.__slots__},
     }
     text = json.dumps(facts).encode()
@@ -134,6 +138,7 @@ def load(data: bytes) -> FrameIndex:
             facts["far_seeks"],
             facts["trusted"],
             Shape(**shape),
+            facts["by_dts"],
         )
     except (ValueError, KeyError, TypeError, struct.error, zlib.error) as exc:
         raise IntegrityError(f"a frame index that cannot be read: {exc}") from exc

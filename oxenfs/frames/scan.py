@@ -10,10 +10,11 @@ from itertools import islice, pairwise
 from oxenfs.frames.by_frames import from_frames
 from oxenfs.frames.by_packets import Distrust, from_packets
 from oxenfs.frames.container import PIXELS_MAX, BadVideo, opened, video_stream
-from oxenfs.frames.decode import Decoder, decoded
+from oxenfs.frames.decode import Decoder
 from oxenfs.frames.index import FrameIndex
 from oxenfs.frames.shapes import aspect_of, shape_of
 from oxenfs.frames.source import Source, View, without_media
+from oxenfs.frames.stream import decoded
 
 _LOOKED_AT = 32
 _OWN_PALETTE = frozenset(["png", "apng", "bmp", "tiff", "targa"])
@@ -44,9 +45,9 @@ def scan(source: Source, keep: Callable[[Decoder], None] = Decoder.close) -> Fra
         if quick is None:
             raise
         # The zeros may be what it stumbles over.
-        return _from_thestart_of(from_frames(source))
+        return _from_the_start(from_frames(source))
     if found is None:
-        return _from_thestart_of(from_frames(source))
+        return _from_the_start(from_frames(source))
     index, as_coded = found
     decoder = Decoder(source, index)
     try:
@@ -55,9 +56,9 @@ def scan(source: Source, keep: Callable[[Decoder], None] = Decoder.close) -> Fra
         # A damaged first one: the shape is that of the first that is not.
         if frame is None or (reordered and not _comes_as_coded(source)):
             decoder.close()
-            return _from_thestart_of(from_frames(source))
+            return _from_the_start(from_frames(source))
         index = replace(index, shape=shape_of(frame, aspect_of(decoder.stream)))
-        sought = _from_thestart_of(index, decoder.stream.codec_context.name)
+        sought = _from_the_start(index, decoder.stream.codec_context.name)
     except BaseException:
         decoder.close()
         raise
@@ -69,7 +70,7 @@ def scan(source: Source, keep: Callable[[Decoder], None] = Decoder.close) -> Fra
     return index
 
 
-def _from_thestart_of(index: FrameIndex, codec: str = "") -> FrameIndex:
+def _from_the_start(index: FrameIndex, codec: str = "") -> FrameIndex:
     """Return the index without points to seek to if decoding must start at the first packet.
 
     Palettes of AVI and MOV come with that one alone. Of RPZA pictures that build on others are
