@@ -14,9 +14,12 @@ from oxenfs.frames.index import FRAMES_MAX, FrameIndex
 from oxenfs.frames.shapes import aspect_of, shape_of
 from oxenfs.frames.source import Source, View
 from oxenfs.frames.stream import decoded
-from oxenfs.frames.times import JUMP_AHEAD, JUMP_BACK, MICRO, Stamps, in_order
+from oxenfs.frames.times import JUMP_AHEAD, MICRO, Moved, Stamps, in_order
 
 if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
     from oxenfs.frames.index import Shape
 
 
@@ -29,41 +32,48 @@ def from_frames(source: Source) -> FrameIndex:
         stream.codec_context.options = {"max_pixels": str(PIXELS_MAX)}
         stream.codec_context.thread_type = "NONE"
         stream.codec_context.thread_count = 1
+        time_base = time_base_of(stream)
+        far = container.format.name in JUMPING
+        moved = Moved(time_base) if far else None
         times: list[int | None] = []
         stamps = Stamps()
         keys: list[int] = []
         shape: Shape | None = None
         last = 0
-        for frame in decoded(container, stream, source.check):
+
+        def see(packet: Packet[VideoStream]) -> None:
+            if moved is not None:
+                moved.see(packet.pts, packet.dts, packet.duration or 0)
+
+        for frame in decoded(container, stream, source.check, see=see):
             if shape is None:
                 shape = shape_of(frame, aspect_of(stream))
             if frame.key_frame:
                 keys.append(len(times))
-            times.append(stamps.of(frame))
+            pts, dts = frame.pts, frame.dts
+            times.append(stamps.of(*(moved.of(pts, dts) if moved is not None else (pts, dts))))
             last = frame.duration or 0
             if len(times) > FRAMES_MAX:
                 raise BadVideo(f"more than {FRAMES_MAX:,} frames")
         source.check()
         if shape is None:
             raise BadVideo("none of its frames can be decoded")
-        time_base = time_base_of(stream)
         if container.format.name in elementary.FORMATS:
             step = elementary.step(stream, time_base)
         else:
             step = step_of(stream, time_base)
-        far = container.format.name in JUMPING
-        late_most = int((JUMP_BACK if far else JUMP_AHEAD) / (MICRO * time_base))
-        pts, sound, late = in_order(times, step, late_most)
-        sound = sound and stamps.own
+        late_most = None if far else int(JUMP_AHEAD / (MICRO * time_base))
+        shown, sound = in_order(times, step, late_most)
+        sound = sound and stamps.own and not (moved is not None and moved.jumped)
         return FrameIndex(
             stream.index,
             len(container.streams),
             time_base,
             start_of(container, stream, time_base),
-            pts,
+            shown,
             array("I", keys),
-            array("q", (pts[key] for key in keys)) if sound else array("q"),
-            last_duration_of(last, pts, stream, time_base) - late,
+            array("q", (shown[key] for key in keys)) if sound else array("q"),
+            last_duration_of(last, shown, stream, time_base),
             not sound,
             far,
             False,

@@ -16,7 +16,7 @@ from oxenfs.frames.container import TROUBLE, BadVideo, opened, video_stream
 from oxenfs.frames.index import FRAMES_MAX, FrameIndex
 from oxenfs.frames.shapes import NO_SHAPE
 from oxenfs.frames.source import Source
-from oxenfs.frames.times import repair
+from oxenfs.frames.times import JUMP_AHEAD, MICRO, repair
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -130,6 +130,13 @@ def _index(
     times = [packet[1] for packet in found]
     if far:
         ordered = repair(pts, times, [packet[2] or 0 for packet in found], time_base)
+        late = int(JUMP_AHEAD / (MICRO * time_base))
+        if ordered and any(
+            time is not None and not 0 <= stamp - time <= late
+            for stamp, time in zip(pts, times, strict=True)
+        ):
+            # PTS beyond a jump, DTS before it: only the decoder knows where the frame comes.
+            raise Distrust
     known = [time for time in times if time is not None]
     if known != sorted(known) or min(pts) < pts[0]:
         raise Distrust

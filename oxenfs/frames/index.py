@@ -54,7 +54,8 @@ class FrameIndex:
         streams: how many streams of any kind the container has.
         time_base: seconds per tick, exact.
         start: the container's start time, in ticks.
-        pts: int64[frames], in ticks; where `ordered`, made up from the repaired times.
+        pts: int64[frames], in ticks; where `ordered`, made up from the repaired times, which may go
+            backwards.
         keys: uint32[keys], numbers of the frames that are keyframes.
         seeks: int64[seeks], PTS at which decoding can start, also of frames that are not shown.
         last_duration: how long the last frame is shown, in ticks.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import bisect
 from array import array
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import accumulate, takewhile
 
 from oxenfs.frames.index import FrameIndex
 from oxenfs.frames.spec import Spec
@@ -34,12 +36,12 @@ def select(index: FrameIndex, spec: Spec) -> array[int]:
         return array("I", [MISSING] * len(spec.words))
     if spec.rate is not None:
         return _at_rate(index, spec, spec.rate)
-    first, stop = _segment(index, spec)
+    frames = _segment(index, spec)
     if spec.select == "keyframes":
-        return array("I", (key for key in index.keys if first <= key < stop))
+        return array("I", sorted(set(index.keys).intersection(frames)))
     if spec.select == "words":
-        return array("I", (_word(index, word, first, stop) for word in spec.words))
-    return array("I", range(first, stop, spec.every))
+        return array("I", (_word(index, word, frames) for word in spec.words))
+    return array("I", frames[:: spec.every])
 
 
 def nearest(numerator: int, denominator: int) -> int:
@@ -56,7 +58,9 @@ def _at_rate(index: FrameIndex, spec: Spec, rate: Fraction) -> array[int]:
     per_tick = index.time_base * rate
     num, den = per_tick.numerator, per_tick.denominator
     start, pts = index.start, index.pts
-    after = (pts[-1] - start + index.last_duration) * per_tick
+    times = list(_times(index))
+    after = max(pts[-1] + index.last_duration, Fraction(times[-1])) - start
+    after *= per_tick
     end = nearest(after.numerator, after.denominator)
     begin = nearest((pts[0] - start) * num, den)
     if begin >= end:
@@ -69,7 +73,6 @@ def _at_rate(index: FrameIndex, spec: Spec, rate: Fraction) -> array[int]:
         raise TooMany(f"{end - begin:,} frames are more than a folder may have ({FILES_MAX:,})")
     # A frame is shown from its own slot, nearest(t * num / den), on: in slot k the last one whose t
     # is not beyond the one that is rounded up to k + 1. Halves go up, those below zero down.
-    times = pts.tolist()
     picks = array("I")
     at = 0
     for slot in range(begin, end):
@@ -89,14 +92,25 @@ def _slot(seconds: Fraction, rate: Fraction) -> int:
     return nearest(product.numerator, product.denominator)
 
 
-def _segment(index: FrameIndex, spec: Spec) -> tuple[int, int]:
-    """Return the first frame of the segment, and the one after the last."""
-    first, stop = 0, index.count
-    if spec.start is not None:
-        first = bisect.bisect_left(index.pts, _ticks(index, spec.start))
-    if spec.end is not None:
-        stop = bisect.bisect_left(index.pts, _ticks(index, spec.end))
-    return first, max(first, stop)
+def _times(index: FrameIndex) -> Sequence[int]:
+    """Return when frames are shown at a rate: one that is late, with the one before."""
+    return list(accumulate(index.pts, max)) if index.ordered else index.pts
+
+
+def _segment(index: FrameIndex, spec: Spec) -> Sequence[int]:
+    """Return the frames of the segment.
+
+    Source: the tool's trim filter. Frames before the start do not pass it, and nothing does from
+    the first one on that is not before the end.
+    """
+    start = None if spec.start is None else _ticks(index, spec.start)
+    end = None if spec.end is None else _ticks(index, spec.end)
+    if not index.ordered:
+        first = 0 if start is None else bisect.bisect_left(index.pts, start)
+        stop = index.count if end is None else bisect.bisect_left(index.pts, end)
+        return range(first, max(first, stop))
+    begun = (frame for frame, time in enumerate(index.pts) if start is None or time >= start)
+    return list(takewhile(lambda frame: end is None or index.pts[frame] < end, begun))
 
 
 def _ticks(index: FrameIndex, seconds: Fraction) -> int:
@@ -104,20 +118,20 @@ def _ticks(index: FrameIndex, seconds: Fraction) -> int:
     return index.start + nearest(ticks.numerator, ticks.denominator)
 
 
-def _word(index: FrameIndex, word: str | Fraction, first: int, stop: int) -> int:
+def _word(index: FrameIndex, word: str | Fraction, frames: Sequence[int]) -> int:
     """Return the frame that a word of a list means, or `MISSING`."""
-    if first == stop:
+    if not frames:
         return MISSING
     if word == "first":
-        return first
+        return frames[0]
     if word == "middle":
-        return first + (stop - first) // 2
+        return frames[len(frames) // 2]
     if word == "last":
-        return stop - 1
+        return frames[-1]
     time = Fraction(word) / index.time_base + index.start
-    after = index.pts[-1] + index.last_duration
-    if time >= after:
+    times = _times(index)
+    if time >= times[-1] + index.last_duration:
         return MISSING
     # On screen from its own time until the next one's; players show the first frame early.
-    frame = max(bisect.bisect_right(index.pts, time) - 1, 0)
-    return frame if first <= frame < stop else MISSING
+    frame = max(bisect.bisect_right(times, time) - 1, 0)
+    return frame if frame in frames else MISSING

@@ -34,6 +34,7 @@ def decoded(
     stream: VideoStream,
     on_trouble: Callable[[], None],
     unneeded: Callable[[Packet[VideoStream]], bool] | None = None,
+    see: Callable[[Packet[VideoStream]], None] | None = None,
 ) -> Iterator[VideoFrame]:
     """Yield the frames that come from the container's position on, in presentation order.
 
@@ -43,6 +44,7 @@ def decoded(
         on_trouble: is called after each error of the library; it may raise.
         unneeded: says of which packets the picture need not come. If no other picture refers to
             it, it is not decoded; that changes no pixel of the others.
+        see: gets each packet before it is decoded.
     """
     context = stream.codec_context
     if unneeded is None or context.name not in _SKIPPING:
@@ -50,6 +52,8 @@ def decoded(
     context.skip_frame = "DEFAULT"  # whatever an earlier one left behind
     skips = False
     for packet in packets(container, stream, on_trouble):
+        if see is not None:
+            see(packet)
         if unneeded(packet) is not skips:
             skips = not skips
             context.skip_frame = "NONREF" if skips else "DEFAULT"

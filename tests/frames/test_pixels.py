@@ -44,8 +44,8 @@ SPECS = [
 ODD_KEYS = {"intra_refresh.mp4", "alpha_qtrle.mov", "palette_qtrle.mov", "palette_smc.mov"}
 ODD_KEYS |= {"rpza.mov"}
 
-# Times go backwards: the tool drops a picture or two of these, with a warning, and only as JPEG.
-BACKWARDS = {"unstamped_copy.mp4", "unstamped_cut.mp4"}
+# Times go backwards: the tool drops pictures of these, with a warning, and only as JPEG.
+BACKWARDS = {"unstamped_copy.mp4", "unstamped_cut.mp4", "gap.ts", "gap_mpeg2.ts", "gap_twice.ts"}
 # Of this one all but a few, as the clock of the tool's encoder has the rate that is guessed wrong.
 BACKWARDS |= {"raw_fast.h264"}
 
@@ -154,6 +154,15 @@ def test_a_stream_without_a_container_is_cut_where_the_tool_cuts(
 ) -> None:
     texts = ["every=2,start=0.21,end=0.61,png", "all,start=0.7,end=1.01,png"]
     compare(shutil.which("ffmpeg") or "", videos / "raw.h264", texts, tmp_path, same_pixels)
+
+
+def test_times_that_jump_are_cut_where_the_tool_cuts(videos: Path, tmp_path: Path) -> None:
+    texts = [
+        "all,start=1.2,end=30,png",
+        "every=2,start=0.3,end=2,png",
+        "fps=3,start=4,end=16.5,png",
+    ]
+    compare(shutil.which("ffmpeg") or "", videos / "gap.ts", texts, tmp_path, same_pixels)
 
 
 @pytest.mark.parametrize("name", NAMES)

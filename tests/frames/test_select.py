@@ -124,3 +124,23 @@ def test_each_slot_shows_the_last_frame_that_rounds_to_it_or_before() -> None:
         *slots, end = [nearest(time.numerator, time.denominator) for time in times]
         wanted = [bisect.bisect_right(slots, slot) - 1 for slot in range(slots[0], end)]
         assert picks(f"fps={rate}", replace(index(*pts), time_base=ticks)) == wanted
+
+
+def late(*pts: int) -> FrameIndex:
+    """Return an index whose times go backwards."""
+    return replace(index(*pts), ordered=True)
+
+
+def test_at_a_rate_a_late_frame_is_shown_with_the_one_before() -> None:
+    assert picks("fps=10", late(0, 1, 5, 2, 6)) == [0, 1, 1, 1, 1, 3, 4]
+    assert picks("fps=10", late(0, 1, 5, 2)) == [0, 1, 1, 1, 1]
+    assert picks("at=0.3+at=0.5+at=0.9", late(0, 1, 5, 2, 6)) == [1, 3, MISSING]
+
+
+def test_a_segment_of_late_frames_ends_at_the_first_that_is_not_before_its_end() -> None:
+    found = replace(late(0, 1, 5, 2, 3, 6), keys=array("I", [0, 2, 4]))
+    assert picks("all,start=0.2,end=0.6", found) == [2, 3, 4]
+    assert picks("all,end=0.4", found) == [0, 1]
+    assert picks("every=2,start=0.2", found) == [2, 4]
+    assert picks("keyframes,start=0.3", found) == [2, 4]
+    assert picks("first+middle+last,start=0.4", found) == [2, 5, 5]
