@@ -21,6 +21,7 @@ from oxenfs.model import (
     hash_text,
     parse_hash,
 )
+from oxenfs.names import quoted
 from oxenfs.remote.base import BlobPlace, DirectoryNodes, RawNode, Remote, TreePlace
 from oxenfs.remote.breaker import Breaker
 from oxenfs.remote.wrapping import Wrapping
@@ -161,7 +162,7 @@ class Offline:
 
     def directory(self, directory: ObjectHash, place: TreePlace) -> DirectoryNodes:
         """Raise `RemoteUnavailable`: what is known is among the listings."""
-        raise self._unknown(f"folder {place.path.decode('utf-8', 'replace')!r}")
+        raise self._unknown(f"folder {quoted(place.path)}")
 
     def tree(self, commit: ObjectHash) -> Iterator[RawNode]:
         """Raise `RemoteUnavailable`."""
