@@ -16,6 +16,7 @@ from oxenfs.model import CHUNK_BYTES, ObjectHash, hash_text
 from oxenfs.remote.hashing import little
 from oxenfs.remote.local.blobs import BlobWriter
 from oxenfs.remote.local.check import check
+from oxenfs.remote.local.layout import FORMAT
 from oxenfs.remote.local.packs import name_of
 from oxenfs.remote.local.repository import LocalRemote
 
@@ -187,6 +188,7 @@ from pathlib import Path
 from oxenfs.errors import OxenfsError
 from oxenfs.remote.local.blobs import BlobWriter
 from oxenfs.remote.local.check import check
+from oxenfs.remote.local.layout import FORMAT
 
 data = Path(sys.argv[1]) / "meta" / "data.mdb"
 sound = data.read_bytes()
@@ -221,3 +223,19 @@ def test_no_flipped_bit_of_the_index_ends_the_process(filled: LocalRemote) -> No
     assert len(lines) == 24
     assert sum(int(count) > 0 for _, count in lines) >= 3
     assert list(check(root)) == []
+
+
+@pytest.mark.parametrize("damaged", ["format = ", "\x00", f'format = "{FORMAT}"'])
+def test_a_damaged_config_file_is_a_problem_and_the_rest_is_checked(
+    filled: LocalRemote, damaged: str
+) -> None:
+    row = rows_below(filled, head_of(filled))[b"d/small"]
+    config = filled.layout.root / "config.toml"
+    config.write_text(damaged)
+    (line,) = problems(filled)
+    assert line.startswith(f"{config} is damaged: ")
+    place = filled.locate(row.id)
+    flip(place.path, place.offset)
+    config_line, blob_line = problems(filled)
+    assert config_line == line
+    assert blob_line.startswith(f"d/small@{hash_text(head_of(filled))}: ")

@@ -24,7 +24,7 @@ from oxenfs.remote.hashing import commit_id
 from oxenfs.remote.local.blobs import Blobs
 from oxenfs.remote.local.check_blobs import bad_blobs
 from oxenfs.remote.local.check_trees import TreeCheck
-from oxenfs.remote.local.layout import TABLES, Layout, read_layout
+from oxenfs.remote.local.layout import TABLES, Layout, bare_layout, read_layout
 from oxenfs.remote.local.nodes import Nodes
 from oxenfs.remote.local.refs import Refs
 from oxenfs.remote.payloads import DIRECTORY
@@ -49,7 +49,8 @@ def check(path: Path, progress: Progress | None = None) -> Iterator[str]:
         layout = read_layout(path)
     except IntegrityError as exc:
         yield str(exc)
-        return
+        # What is in the repository needs none of it: it may be whole, and is to be rescued.
+        layout = bare_layout(path)
     if trouble := _trouble_with_index(layout):
         yield trouble
         return
@@ -67,7 +68,7 @@ def probe(root: str) -> None:
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        meta = read_layout(Path(root)).open_meta()
+        meta = bare_layout(Path(root)).open_meta()
         with meta.read() as txn:
             for table in TABLES:
                 last = b""
@@ -156,7 +157,8 @@ class _Check:
         with self._meta.read() as txn:
             names = [key.decode("utf-8", "backslashreplace") for key in txn.keys("refs")]
         default = self._layout.default_branch
-        if default not in names:
+        # Empty: the config file is damaged, and that was said.
+        if default and default not in names:
             yield f"the default branch {default!r} is missing"
         heads = []
         for name in sorted(names, key=lambda name: (name != default, name)):

@@ -164,6 +164,11 @@ def read_layout(root: Path) -> Layout:
     return Layout(root, name, values["default_branch"], values["vnode_size"])
 
 
+def bare_layout(root: Path) -> Layout:
+    """Return where things lie at `root`, whatever its config file says: for who only looks."""
+    return Layout(root.absolute(), uuid="", default_branch="", vnode_size=1)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` survive a power cut."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
