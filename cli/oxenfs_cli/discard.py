@@ -40,7 +40,8 @@ def command(words: tuple[str, ...], directory: Path | None, yes: bool) -> None:
     _confirm(yes, str(mount.dir), mount.repo)
     done = ask(mount, "restore", timeout_s=None, paths=[""])
     count = done["restored"]
-    print_text(f"{count} {'change' if count == 1 else 'changes'} dropped")
+    how_many = "all" if count is None else count
+    print_text(f"{how_many} {'change' if count == 1 else 'changes'} dropped")
 
 
 def _confirm(yes: bool, directory: str, repo: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from oxenfs.errors import Conflict, NotFound, OxenfsError, UsageError
+from oxenfs.errors import Conflict, NotFound, OxenfsError, RemoteUnavailable, UsageError
 from oxenfs.model import ObjectHash, hash_text
 from oxenfs.mount.rebasing import Rebaser
 from oxenfs.names import printable, quoted
@@ -35,7 +35,7 @@ class Puller(Rebaser):
     async def status(self, *, sizes: bool = True) -> list[Item]:
         """Return the changes; without `sizes` those of new files may be missing."""
         async with self._turn:
-            with await self._frozen(freeze=False) as snapshot:
+            with await self._frozen() as snapshot:
                 items: list[Item] = await self._in_thread(
                     partial(self._status, snapshot, sizes=sizes)
                 )
@@ -59,15 +59,17 @@ class Puller(Rebaser):
         Raises:
             NotFound: one of them has no changes.
         """
+        if b"" in paths:
+            return await self._discard()
         async with self._turn:
             await self._settle()
-            with await self._frozen(freeze=False) as snapshot:
+            with await self._frozen() as snapshot:
                 items: list[Item] = await self._in_thread(self._status, snapshot)
             wanted = _within(paths)
             hit = [i for i in items if wanted(i.path) or (i.old is not None and wanted(i.old))]
             for path in paths:
                 one = _within([path])
-                if path and not any(one(i.path) or one(i.old or b"\0") for i in hit):
+                if not any(one(i.path) or one(i.old or b"\0") for i in hit):
                     raise NotFound(f"{quoted(path)} has no changes")
             # A rename is undone at both its ends.
             more = [p for i in hit if i.op == "R" for p in (i.path, i.old or b"")]
@@ -77,6 +79,20 @@ class Puller(Rebaser):
             await self.move(revision, facts.revision, given_up=given_up)
             await trio.to_thread.run_sync(self._upper.collect)
             return {"restored": len(hit)}
+
+    async def _discard(self) -> dict[str, Any]:
+        """Drop all changes, whether or not the server answers."""
+        async with self._turn:
+            # Of a commit that was interrupted nobody knows then; a pull shows it, if it happened.
+            with contextlib.suppress(RemoteUnavailable):
+                await self._settle()
+            count: int | None = None
+            with contextlib.suppress(RemoteUnavailable), await self._frozen() as snapshot:
+                count = len(await self._in_thread(self._status, snapshot))
+            facts = self.mover.shown.facts
+            await self.move(Revision(facts.commit, self._upper.branch), facts.revision, empty=True)
+            await trio.to_thread.run_sync(self._upper.collect)
+            return {"restored": count}
 
     async def pull(self, keep: str | None, paths: list[bytes]) -> dict[str, Any]:
         """Stand on where the branch is now, with the changes on top.
@@ -99,7 +115,7 @@ class Puller(Rebaser):
             if revision.commit.id != self._upper.base or known:
                 decided = _within(paths or [b""]) if keep else _nothing
                 how: dict[str, Any] = {"keep_mine": decided} if keep == "mine" else {}
-                with await self._frozen(freeze=False) as snapshot:
+                with await self._frozen() as snapshot:
                     found = await trio.to_thread.run_sync(
                         self._conflicts, snapshot, revision.commit.id
                     )
@@ -127,7 +143,7 @@ class Puller(Rebaser):
         A folder that was renamed here and has some of them where it was, or where it is, becomes
         the overlay's own: what others have there would be in two places otherwise, or hidden.
         """
-        with await self._frozen(freeze=False) as snapshot:
+        with await self._frozen() as snapshot:
             items: list[Item] = await self._in_thread(self._status, snapshot)
         wanted = _within(paths)
         undone, detached = [], []

@@ -17,6 +17,7 @@ from oxenfs.mount.moving import Mover
 from oxenfs.mount.operations import Usage
 from oxenfs.mount.writing import WritingOperations
 from oxenfs.overlay.contents import Contents
+from oxenfs.overlay.emptying import Emptying
 from oxenfs.overlay.index import Prepared, Snapshot
 from oxenfs.overlay.layer import Layer
 from oxenfs.overlay.lower import LowerTree
@@ -63,13 +64,15 @@ class Rebaser:
         await self.move(revision, typed, others=others, placed=placed)
 
     async def move(self, revision: Revision, typed: str | None, **how: Any) -> None:
-        """Put the overlay on another commit; see `Rebase` for `how`.
+        """Put the overlay on another commit; see `Rebase` for `how`, or `empty=True`: `Emptying`.
 
         Raises:
             OxenfsError: the new tree could not be had, or there is no space; nothing has changed.
         """
         view = await trio.to_thread.run_sync(self._stack.at, revision, typed)
-        await self._stack.learn(self.mover.shown.facts.commit, view)
+        shown = self.mover.shown.facts.commit
+        if view.facts.commit.id != shown.id:
+            await self._stack.learn(shown, view)
         operations = self._operations
         async with operations.gate.closed():
             prepared, outcome = await self._rebased(revision, how)
@@ -117,6 +120,7 @@ class Rebaser:
                 inode = nodes.inode(nid)
                 names += [(inode, name) for name in listing.names_between(0, listing.count)]
         touched = [above[inode] for inode in changes.touched if inode in above]
+        touched += [nodes.inode(nid) for nid in outcome.touched]
         return names, changes.touched + touched
 
     async def _listing(self, origin: bytes) -> Listing:
@@ -150,22 +154,34 @@ class Rebaser:
     ) -> tuple[Prepared, Outcome]:
         with self._upper.index.snapshot() as snapshot:
             layer = Layer(snapshot, self._upper.files)
-            old, new = self._lower(self._upper.base), self._lower(revision.commit.id)
-            others = how.pop("others", None)
-            rebase = Rebase(
-                layer,
-                old,
-                new,
-                Contents(layer, old),
-                others=None if others is None else self._lower(others),
-                held=held,
-                numbered=own.__contains__,
-                **how,
-            )
-            if others is not None:
-                how["others"] = others
-            prepared = self._upper.prepare(rebase.records(revision.branch))
-            return prepared, rebase.outcome
+            work: Emptying | Rebase
+            if how.get("empty"):
+                numbered = own.__contains__
+                work = Emptying(layer, self._upper.base, held=held, numbered=numbered)
+            else:
+                work = self._rebase_of(layer, revision, how, held, own)
+            prepared = self._upper.prepare(work.records(revision.branch))
+            return prepared, work.outcome
+
+    def _rebase_of(
+        self,
+        layer: Layer,
+        revision: Revision,
+        how: dict[str, Any],
+        held: frozenset[Nid],
+        own: frozenset[Nid],
+    ) -> Rebase:
+        old, new = self._lower(self._upper.base), self._lower(revision.commit.id)
+        others = how.get("others")
+        return Rebase(
+            layer,
+            old,
+            new,
+            Contents(layer, old),
+            held=held,
+            numbered=own.__contains__,
+            **{**how, "others": None if others is None else self._lower(others)},
+        )
 
     async def _settle(self) -> None:
         """Finish a commit that a crash, or a lost answer, has left open."""
@@ -191,7 +207,7 @@ class Rebaser:
 
     # --- inside
 
-    async def _frozen(self, *, freeze: bool) -> contextlib.AbstractContextManager[Snapshot]:
+    async def _frozen(self, *, freeze: bool = False) -> contextlib.AbstractContextManager[Snapshot]:
         """Return the state of one moment; with `freeze` bytes stay as they are until `thaw`."""
         async with self._operations.gate.closed():
             self._upper.index.flush()

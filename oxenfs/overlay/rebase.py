@@ -35,7 +35,9 @@ from oxenfs.overlay.origins import Origins, Through
 from oxenfs.overlay.placed import Placed
 from oxenfs.overlay.standing import CONFLICTS, base_edits
 
-_EDITS_AT_ONCE = 2000
+EDITS_AT_ONCE = 2000
+"""How many edits one record of the journal takes."""
+
 _NOWHERE = Placed()
 
 
@@ -49,6 +51,7 @@ class Outcome:
         revived: those of them whose origin the commit still has, as it was.
         names: where entries are seen differently now: folder and name.
         revealed: those of them where what the commit has is seen now.
+        touched: folders that stay, and whose attributes are different now.
         turned: folders through which another folder of the commit shows now, or none, and which
             one did before.
         garbage: files of bytes that nothing refers to any more.
@@ -62,6 +65,7 @@ class Outcome:
     revived: set[Nid] = field(default_factory=set)
     names: list[tuple[Nid, bytes]] = field(default_factory=list)
     revealed: list[tuple[Nid, bytes]] = field(default_factory=list)
+    touched: list[Nid] = field(default_factory=list)
     turned: list[tuple[Nid, bytes]] = field(default_factory=list)
     garbage: list[Nid] = field(default_factory=list)
     conflicts: list[bytes] = field(default_factory=list)
@@ -125,7 +129,7 @@ class Rebase:
         assert root is not None
         for edit in self._folder(ROOT, b"", Through(b"", b"")):
             edits.append(edit)
-            if len(edits) >= _EDITS_AT_ONCE:
+            if len(edits) >= EDITS_AT_ONCE:
                 yield edits
                 edits = []
         edits += self._node(ROOT, root._replace(nlink=self._links[ROOT], origin=b""))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from oxenfs.kv import open_environment
+
 from .conftest import FILES
 from .mounting import OverlayMount, listed, write
-from .served import Served
+from .served import Served, files_in
 
 pytestmark = pytest.mark.fuse
 
@@ -75,6 +78,56 @@ def test_discard_of_a_mount_works_without_the_server(served: Served, mount: Over
     code, said = mount.call("discard", str(mount.dir), "--yes")
     assert code == 0, said
     assert mount.status() == []
+
+
+def forget_listings(mount: OverlayMount) -> None:
+    """Let the cache of a mount have no listing, as on a disk that has no room for them."""
+    tree = Path(mount.environment["HOME"]) / ".cache" / "oxenfs" / "tree"
+    kept = open_environment(tree, ["listings", "complete", "seen"], durable=False)
+    with kept.write() as txn:
+        for key in list(txn.keys("listings")):
+            txn.delete("listings", key)
+    kept.close()
+
+
+def test_discard_of_a_mount_works_though_no_listing_is_kept(
+    served: Served, mount: OverlayMount
+) -> None:
+    (mount.dir / "d").chmod(0o700)
+    write(mount.dir / "top.txt", b"other\n")
+    (mount.dir / "d" / "e").rename(mount.dir / "moved")
+    write(mount.dir / "d" / "e" / "deep.txt", b"in its place\n")
+    write(mount.dir / "moved" / "new", b"new\n")
+    (mount.dir / "d" / "two.txt").rename(mount.dir / "two.txt")
+    served.kill()
+    forget_listings(mount)
+    code, said = mount.call("discard", str(mount.dir), "--yes")
+    assert (code, said) == (0, "all changes dropped\n")
+    served.start()
+    assert mount.status() == []
+    assert files_in(mount.dir) == {**FILES, b".oxenignore": b"*.tmp\n"}
+    assert stat.S_IMODE((mount.dir / "d").stat().st_mode) == 0o755
+    write(mount.dir / "d" / "e" / "deep.txt", b"again\n")
+    assert mount.status() == [("M", "d/e/deep.txt")]
+
+
+def test_discard_of_changes_of_an_earlier_mount_works_though_no_listing_is_kept(
+    served: Served, mount: OverlayMount
+) -> None:
+    (mount.dir / "d").chmod(0o700)
+    (mount.dir / "d" / "e").rename(mount.dir / "moved")
+    mount.stop()
+    mount.start()
+    assert [*mount.dir.rglob("*")]
+    served.kill()
+    forget_listings(mount)
+    code, said = mount.call("discard", str(mount.dir), "--yes")
+    assert (code, said) == (0, "all changes dropped\n")
+    served.start()
+    assert mount.status() == []
+    assert listed(mount.dir / "d") == ["e", "one.txt", "two.txt"]
+    assert stat.S_IMODE((mount.dir / "d").stat().st_mode) == 0o755
+    assert (mount.dir / "d").stat().st_nlink == 3
 
 
 def test_a_file_that_cannot_be_compared_now_counts_as_changed(
