@@ -34,7 +34,8 @@ def serve_overlay(built: Stack, overlay: Overlay, usage: Usage) -> Served:
         **frame_commands(lambda: built.videos(operations.inodes.root)),
         **_commands(committer),
     }
-    return Served(operations, built.facts, built.close, commands, committer.mover.shown)
+    shown = committer.mover.shown
+    return Served(operations, built.facts, built.close, commands, shown, built.arrive)
 
 
 def _commands(committer: Committer) -> dict[str, Command]:

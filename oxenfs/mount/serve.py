@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyfuse3
 import trio
 
-from oxenfs.errors import MountError
+from oxenfs.errors import MountError, OxenfsError
 from oxenfs.model import hash_text
 from oxenfs.mount import control, kernel, prompt, tuning
 from oxenfs.mount.control import Command, Send
@@ -80,6 +80,8 @@ def serve(
                         lambda facts: claim.describe(mounted.device, **_facts(facts, log))
                     )
                 trio.run(life.run, early)
+                if life.failure is not None:
+                    raise life.failure
             except BaseException as exc:
                 if not life.ready:  # nobody works in it yet
                     kernel.unmount(mounted)
@@ -104,6 +106,7 @@ class _Life:
 
     Attributes:
         ready: whether requests are answered, or were once.
+        failure: what kept it from becoming ready, though the kernel has the mount.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class _Life:
         self._watchdog = watchdog
         self._scope = trio.CancelScope()
         self.ready = False
+        self.failure: OxenfsError | None = None
 
     async def run(self, early: list[int]) -> None:
         """Serve until unmounted or stopped; `early` are signals that came before this."""
@@ -163,6 +167,13 @@ class _Life:
         raise_limits = functools.partial(tuning.raise_limits, self._mounted.device)
         for sentence in await trio.to_thread.run_sync(raise_limits):
             _log.info("%s", sentence)
+        if self._served.arrive is not None:
+            try:
+                await trio.to_thread.run_sync(self._served.arrive)
+            except OxenfsError as exc:
+                self.failure = exc
+                self.stop(str(exc))
+                return
         self.ready = True
         try:
             self._on_ready()

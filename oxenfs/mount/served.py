@@ -64,6 +64,8 @@ class Served:
         close: called last, after `operations.close`.
         commands: for the control socket, beside `info`, `stop` and `release`.
         shown: what is shown now; None: always `facts`.
+        arrive: called in a thread when the kernel's first request is answered, as the last step of
+            a mount that succeeds; blocks, raises `OxenfsError`. None: nothing is left to do.
     """
 
     operations: Servable
@@ -71,6 +73,7 @@ class Served:
     close: Callable[[], None]
     commands: Mapping[str, Command] = field(default_factory=dict)
     shown: Shown | None = None
+    arrive: Callable[[], None] | None = None
 
 
 Build = Callable[[], Served]

@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,8 +121,15 @@ class Home:
         return NotFound(f"the overlay of {self.repo} at {self.dir} was just removed; try again")
 
     def move(self, dir: Path) -> None:
-        """Let the overlay belong to the mount folder `dir` from now on. Only with the lock."""
-        _write(Home(self.folder, self.repo, self.key, dir))
+        """Let the overlay belong to the mount folder `dir` from now on. Only with the lock.
+
+        Raises:
+            OxenfsError: that cannot be written; it belongs to its old one.
+        """
+        try:
+            _write(replace(self, dir=dir))
+        except OSError as exc:
+            raise OxenfsError(f"cannot write to {self.folder}: {exc.strerror}") from exc
 
     def remove(self) -> None:
         """Remove the overlay with all changes in it. Only with the lock."""

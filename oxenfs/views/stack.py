@@ -100,10 +100,7 @@ class Stack:
         opened = open_overlay(plan.overlay, repo, self.remote, revision, plan.cache_dir)
         self._opened = opened
         try:
-            view = self.at(Revision(opened.base, revision.branch), plan.address.rev)
-            # Last: whatever is refused leaves the changes where they are.
-            opened.arrive(plan.overlay.dir)
-            return view
+            return self.at(Revision(opened.base, revision.branch), plan.address.rev)
         except BaseException:
             opened.close()
             raise
@@ -156,6 +153,17 @@ class Stack:
             self.remote.make_branch(name, commit.id)
         else:
             raise Conflict(f"there is a branch {name!r} already; oxenfs checkout goes to it")
+
+    def arrive(self) -> None:
+        """Let the overlay belong to the folder that it is mounted on from now on. Blocks.
+
+        Not before the kernel has the mount: whatever is refused leaves the changes where they are.
+
+        Raises:
+            OxenfsError: that cannot be written; it belongs to its old folder.
+        """
+        if self._opened is not None and self._plan.overlay is not None:
+            self._opened.arrive(self._plan.overlay.dir)
 
     async def learn(self, base: Commit, view: View) -> None:
         """Fetch the listings that `view` has and `base` has not at once, where that is possible.

@@ -42,6 +42,39 @@ def test_a_refused_move_leaves_the_changes_where_they_are(
     assert listed(mount.dir) == ["big.bin", "d", "top.txt"]
 
 
+# A kernel that refuses comes after everything else that can be refused.
+REFUSING = """
+import sys
+from oxenfs.errors import MountError
+from oxenfs.mount import kernel
+from oxenfs_cli.main import main
+
+def refuse(*_):
+    raise MountError("the kernel refuses")
+
+kernel.mount = refuse
+sys.argv[0] = "oxenfs"
+sys.exit(main())
+"""
+
+
+def test_a_mount_that_the_kernel_refuses_leaves_the_changes_where_they_are(
+    mount: OverlayMount, repository: Path
+) -> None:
+    mount.errors_expected = True  # the refused mount's
+    write(mount.dir / "new", b"new")
+    mount.stop()
+    other = mount.dir.with_name("other")
+    other.mkdir()
+    words = ("mount", f"{repository}@main", str(other), "--overlay-of", str(mount.dir))
+    process = mount.popen("-c", REFUSING, *words, "--foreground")
+    said, _ = process.communicate(timeout=60)
+    assert (process.returncode, "the kernel refuses" in said) == (1, True), said
+    assert pending(mount) == [(str(mount.dir), "main", 1)]
+    mount.start()
+    assert listed(mount.dir) == ["big.bin", "d", "new", "top.txt"]
+
+
 def homes(mount: OverlayMount) -> list[Path]:
     """Return the folders that keep changes."""
     return [*Path(mount.environment["HOME"]).glob(".local/share/oxenfs/overlays/*")]
