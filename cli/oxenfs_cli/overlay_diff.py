@@ -24,7 +24,7 @@ def show_changes(words: tuple[str, ...], directory: Path | None, *, as_json: boo
     from oxenfs.errors import RemoteUnavailable
     from oxenfs.model import parse_hash
     from oxenfs.overlay.lower import LowerTree
-    from oxenfs_cli.overlays import changes_of, overlay_mount, repository
+    from oxenfs_cli.overlays import cache_of, changes_of, overlay_mount, repository
     from oxenfs_cli.status import concerns
 
     found = overlay_mount(words, directory)
@@ -35,7 +35,7 @@ def show_changes(words: tuple[str, ...], directory: Path | None, *, as_json: boo
     if found.paths:
         items = [item for item in items if concerns(item, found.paths)]
     missing: RemoteUnavailable | None = None
-    with repository(mount.repo) as (remote, records):
+    with repository(mount.repo, cache_of(mount)) as (remote, records):
         lower = LowerTree(remote, records, parse_hash(facts["commit"]))
         if as_json:
             print_json(_rows(items, lower))

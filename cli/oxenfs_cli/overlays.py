@@ -91,13 +91,15 @@ def _how_to_mount(home: Home) -> str:
     from oxenfs.errors import OxenfsError
     from oxenfs.model import hash_text
 
-    address = home.repo
+    address, more = home.repo, ""
+    if home.cache is not None:
+        more = f" --cache-dir {quote(str(home.cache))}"
     # Whoever has it open, or a damaged one, leaves only the default branch to be named.
     with contextlib.suppress(OxenfsError), home.opened() as upper:
         address += f"@{upper.branch or hash_text(upper.base)}"
     return (
         f"{home.dir} has changes, but is not mounted; mount it again first: "
-        f"oxenfs mount {quote(address)} {quote(str(home.dir))} --overlay"
+        f"oxenfs mount {quote(address)} {quote(str(home.dir))} --overlay{more}"
     )
 
 
@@ -121,9 +123,8 @@ def changes_of(mount: Entry, *, sizes: bool = True) -> tuple[list[Shown], dict[s
 
 
 @contextlib.contextmanager
-def repository(repo: str) -> Iterator[tuple[Remote, ListingRecords]]:
+def repository(repo: str, cache_dir: Path) -> Iterator[tuple[Remote, ListingRecords]]:
     """Give a repository, which is asked for what is not kept of it, and what is kept."""
-    from oxenfs import places
     from oxenfs.address import parse
     from oxenfs.overlay.settling import records_of
     from oxenfs.remote.base import Elsewhere
@@ -132,10 +133,19 @@ def repository(repo: str) -> Iterator[tuple[Remote, ListingRecords]]:
 
     remote = open_remote(parse(repo))
     try:
-        with records_of(remote, places.cache_dir()) as records:
+        with records_of(remote, cache_dir) as records:
             yield Remembering(remote, records) if isinstance(remote, Elsewhere) else remote, records
     finally:
         remote.close()
+
+
+def cache_of(mount: Entry) -> Path:
+    """Return where the trees of a mount are kept; the usual place where that is not known."""
+    from oxenfs import places
+    from oxenfs.overlay import home as homes
+
+    home = None if mount.overlay is None else homes.at(Path(mount.overlay))
+    return places.cache_dir() if home is None else home.cache_dir
 
 
 def unmounted_changes(

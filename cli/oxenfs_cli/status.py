@@ -89,7 +89,7 @@ def _unmounted(home: Home, *, sizes: bool) -> tuple[list[Shown], dict[str, Any]]
     from oxenfs.overlay.opening import behind_branch
     from oxenfs_cli.overlays import repository, unmounted_changes
 
-    with home.opened() as upper, repository(home.repo) as (remote, records):
+    with home.opened() as upper, repository(home.repo, home.cache_dir) as (remote, records):
         items = unmounted_changes(upper, remote, records, sizes=sizes)
         branch, commit = upper.branch, hash_text(upper.base)
         behind = 0 if branch is None else behind_branch(remote, branch, upper.base)
@@ -99,11 +99,11 @@ def _unmounted(home: Home, *, sizes: bool) -> tuple[list[Shown], dict[str, Any]]
 def _read_only(mount: Entry) -> dict[str, Any]:
     from oxenfs.model import parse_hash
     from oxenfs.overlay.opening import behind_branch
-    from oxenfs_cli.overlays import repository
+    from oxenfs_cli.overlays import cache_of, repository
 
     behind: int | None = 0
     if mount.branch is not None:
-        with repository(mount.repo) as (remote, _):
+        with repository(mount.repo, cache_of(mount)) as (remote, _):
             behind = behind_branch(remote, mount.branch, parse_hash(mount.commit))
     return {
         "repo": mount.repo,

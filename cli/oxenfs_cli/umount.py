@@ -56,7 +56,7 @@ def _perhaps(folder: Path) -> str | None:
     from oxenfs.errors import OxenfsError
     from oxenfs.overlay import home as homes
 
-    home = next((home for home in homes.every() if home.folder == folder), None)
+    home = homes.at(folder)
     if home is None:
         return None
     try:

@@ -35,12 +35,14 @@ class Home:
         repo: the repository's address, without revision.
         key: the repository's key; see `oxenfs.remote.base.Remote`.
         dir: the mount folder.
+        cache: the cache folder of the last mount (`--cache-dir`); None for the usual one.
     """
 
     folder: Path
     repo: str
     key: str
     dir: Path
+    cache: Path | None = None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -120,14 +122,26 @@ class Home:
     def _removed(self) -> NotFound:
         return NotFound(f"the overlay of {self.repo} at {self.dir} was just removed; try again")
 
-    def move(self, dir: Path) -> None:
+    @property
+    def cache_dir(self) -> Path:
+        """Where what is kept of its repository is; the usual place if that is gone."""
+        here = self.cache is not None and self.cache.is_dir()
+        return self.cache if here and self.cache is not None else places.cache_dir()
+
+    def move(self, dir: Path, cache: Path | None) -> None:
         """Let the overlay belong to the mount folder `dir` from now on. Only with the lock.
+
+        Args:
+            dir: the folder.
+            cache: see the attribute.
 
         Raises:
             OxenfsError: that cannot be written; it belongs to its old one.
         """
+        if (dir, cache) == (self.dir, self.cache):
+            return
         try:
-            _write(replace(self, dir=dir))
+            _write(replace(self, dir=dir, cache=cache))
         except OSError as exc:
             raise OxenfsError(f"cannot write to {self.folder}: {exc.strerror}") from exc
 
@@ -169,6 +183,11 @@ def find(dir: Path, key: str | None = None) -> Home | None:
     return found[0] if found else None
 
 
+def at(folder: Path) -> Home | None:
+    """Return the overlay whose folder is `folder`, None if there is none."""
+    return next((home for home in every() if home.folder == folder), None)
+
+
 def make(repo: str, key: str, dir: Path) -> Home:
     """Make an overlay's folder."""
     folder = _top() / secrets.token_hex(8)
@@ -188,7 +207,8 @@ def _top() -> Path:
 
 
 def _write(home: Home) -> None:
-    told = {"repo": home.repo, "key": home.key, "dir": str(home.dir)}
+    cache = None if home.cache is None else str(home.cache)
+    told = {"repo": home.repo, "key": home.key, "dir": str(home.dir), "cache": cache}
     part = home.folder / "info.json.part"
     with part.open("w") as file:
         json.dump(told, file)
@@ -202,7 +222,8 @@ def _read(folder: Path) -> Home:
         raise NotFound(f"{folder} is being removed")
     try:
         told: dict[str, Any] = json.loads((folder / "info.json").read_text())
-        return Home(folder, told["repo"], told["key"], Path(told["dir"]))
+        cache = None if told.get("cache") is None else Path(told["cache"])
+        return Home(folder, told["repo"], told["key"], Path(told["dir"]), cache)
     except FileNotFoundError as exc:
         raise NotFound(f"no overlay in {folder}") from exc
     except (OSError, ValueError, KeyError, TypeError) as exc:

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from oxenfs import places
 from oxenfs.errors import Conflict, NotFound, OxenfsError
 from oxenfs.model import Commit, ObjectHash, hash_text
 from oxenfs.overlay import home as homes
@@ -38,10 +39,12 @@ class Opened:
     behind: int
     lock: int
 
-    def arrive(self, dir: Path) -> None:
-        """Let it belong to the mount folder `dir` from now on."""
-        if self.home.dir != dir:
-            self.home.move(dir)
+    def arrive(self, dir: Path, cache_dir: Path) -> None:
+        """Let it belong to the mount folder `dir` from now on; raise `OxenfsError`.
+
+        What is kept of its repository is in `cache_dir`.
+        """
+        self.home.move(dir, None if cache_dir == places.cache_dir() else cache_dir)
 
     def close(self) -> None:
         """Close it, and let others have it; of one without changes nothing is left."""

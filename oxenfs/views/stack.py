@@ -163,7 +163,7 @@ class Stack:
             OxenfsError: that cannot be written; it belongs to its old folder.
         """
         if self._opened is not None and self._plan.overlay is not None:
-            self._opened.arrive(self._plan.overlay.dir)
+            self._opened.arrive(self._plan.overlay.dir, self.cache_dir)
 
     async def learn(self, base: Commit, view: View) -> None:
         """Fetch the listings that `view` has and `base` has not at once, where that is possible.

@@ -45,12 +45,13 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def mounting(
     tmp_path_factory: pytest.TempPathFactory, nothing_hangs: None
-) -> Iterator[Callable[[str], OverlayMount]]:
-    """Mounts what a test names, each in a folder and with a home of its own."""
+) -> Iterator[Callable[..., OverlayMount]]:
+    """Mounts what a test names, with options, each in a folder and with a home of its own."""
     made: list[OverlayMount] = []
 
-    def start(address: str) -> OverlayMount:
+    def start(address: str, *options: str) -> OverlayMount:
         mount = OverlayMount(tmp_path_factory.mktemp("mount").resolve(), address)
+        mount._arguments += options
         made.append(mount)
         mount.start()
         return mount

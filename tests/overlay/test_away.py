@@ -176,6 +176,35 @@ def test_pending_changes_whose_tree_is_not_kept_are_named_without_the_server(
     assert mount.call("discard", str(mount.dir), "--yes")[0] == 0
 
 
+def test_changes_of_a_mount_with_a_cache_of_its_own_are_told_without_the_server(
+    served: Served, mounting: Callable[..., OverlayMount], tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    mount = mounting(f"{served.address}@main", "--cache-dir", str(cache))
+    usual = Path(mount.environment["HOME"]) / ".cache" / "oxenfs" / "tree"
+    write(mount.dir / "new", b"new\n")
+    (mount.dir / "d" / "one.txt").unlink()
+    changes = [("D", "d/one.txt"), ("A", "new")]
+    assert mount.status() == changes
+    code, said = mount.call("diff", str(mount.dir), "new")
+    assert (code, "+new" in said) == (0, True), said
+    assert not usual.exists()
+    mount.stop()
+    served.kill()
+    assert mount.status() == changes
+    assert f"{served.address}@main  2" in mount.call("mounts", "--pending")[1]
+    for words in (("diff",), ("commit", "-m", "m"), ("restore", "new")):
+        code, said = mount.call(words[0], "-C", str(mount.dir), *words[1:])
+        how = f"oxenfs mount {served.address}@main {mount.dir} --overlay --cache-dir {cache}"
+        assert (code, how in said) == (2, True), said
+    assert not usual.exists()
+    # Without its cache the changes are still there, if not how many.
+    shutil.rmtree(cache)
+    assert f"{served.address}@main  ?" in mount.call("mounts", "--pending")[1]
+    assert not cache.exists()
+    assert mount.call("discard", str(mount.dir), "--yes")[0] == 0
+
+
 def test_what_has_no_changes_is_not_pending_without_the_server(
     served: Served, mounting: Callable[[str], OverlayMount]
 ) -> None:
