@@ -113,7 +113,7 @@ def _look_into(home: Home, row: dict[str, object]) -> bool:
             return False
         # What is on this disk is told whether or not a server answers.
         row |= _standing(upper)
-        with repository(home.repo, home.cache_dir) as (remote, records):
+        with repository(home.repo, home.cache_dir, impatient=True) as (remote, records):
             items = unmounted_changes(upper, remote, records, sizes=False)
         # It may stand on a commit by now that was interrupted, and had happened.
         row |= _standing(upper)

@@ -123,20 +123,29 @@ def changes_of(mount: Entry, *, sizes: bool = True) -> tuple[list[Shown], dict[s
 
 
 @contextlib.contextmanager
-def repository(repo: str, cache_dir: Path) -> Iterator[tuple[Remote, ListingRecords]]:
-    """Give a repository, which is asked for what is not kept of it, and what is kept."""
+def repository(
+    repo: str, cache_dir: Path, *, impatient: bool = False
+) -> Iterator[tuple[Remote, ListingRecords]]:
+    """Give a repository, which is asked for what is not kept of it, and what is kept.
+
+    With `impatient` a server that is silent for a moment is asked no more.
+    """
     from oxenfs.address import parse
     from oxenfs.overlay.settling import records_of
     from oxenfs.remote.base import Elsewhere
+    from oxenfs.remote.impatient import SILENCE_S, Impatient
     from oxenfs.remote.open import open_remote
     from oxenfs.store.remembered import Remembering
 
-    remote = open_remote(parse(repo))
+    address = parse(repo)
+    opened = open_remote(address, timeout_s=SILENCE_S) if impatient else open_remote(address)
     try:
-        with records_of(remote, cache_dir) as records:
-            yield Remembering(remote, records) if isinstance(remote, Elsewhere) else remote, records
+        with records_of(opened, cache_dir) as records:
+            remote: Remote = Impatient(opened) if impatient else opened
+            elsewhere = isinstance(opened, Elsewhere)
+            yield Remembering(remote, records) if elsewhere else opened, records
     finally:
-        remote.close()
+        opened.close()
 
 
 def cache_of(mount: Entry) -> Path:

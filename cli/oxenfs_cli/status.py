@@ -77,7 +77,9 @@ def _print(changes: list[Shown], ignored: list[Shown], facts: dict[str, Any]) ->
     counted = [(sum(item.op == op for item in changes), word) for op, word in _WORDS]
     summary = ", ".join(f"{count} {word}" for count, word in counted if count)
     print_text(f"{printable(where)}: {summary or 'no changes'}")
-    if facts["behind"]:
+    if facts["behind"] is None:
+        print_text("whether it is behind is not known now: the server does not tell")
+    elif facts["behind"]:
         print_text(f"{facts['behind']} commits behind; oxenfs pull")
 
 
@@ -89,7 +91,10 @@ def _unmounted(home: Home, *, sizes: bool) -> tuple[list[Shown], dict[str, Any]]
     from oxenfs.overlay.opening import behind_branch
     from oxenfs_cli.overlays import repository, unmounted_changes
 
-    with home.opened() as upper, repository(home.repo, home.cache_dir) as (remote, records):
+    with (
+        home.opened() as upper,
+        repository(home.repo, home.cache_dir, impatient=True) as (remote, records),
+    ):
         items = unmounted_changes(upper, remote, records, sizes=sizes)
         branch, commit = upper.branch, hash_text(upper.base)
         behind = 0 if branch is None else behind_branch(remote, branch, upper.base)
@@ -103,7 +108,7 @@ def _read_only(mount: Entry) -> dict[str, Any]:
 
     behind: int | None = 0
     if mount.branch is not None:
-        with repository(mount.repo, cache_of(mount)) as (remote, _):
+        with repository(mount.repo, cache_of(mount), impatient=True) as (remote, _):
             behind = behind_branch(remote, mount.branch, parse_hash(mount.commit))
     return {
         "repo": mount.repo,

@@ -32,22 +32,24 @@ def serve_overlay(built: Stack, overlay: Overlay, usage: Usage) -> Served:
     commands = {
         **data_commands(built.supply, lambda: operations.inodes.root),
         **frame_commands(lambda: built.videos(operations.inodes.root)),
-        **_commands(committer),
+        **_commands(built, committer),
     }
     shown = committer.mover.shown
     return Served(operations, built.facts, built.close, commands, shown, built.arrive)
 
 
-def _commands(committer: Committer) -> dict[str, Command]:
+def _commands(built: Stack, committer: Committer) -> dict[str, Command]:
     async def status(request: Mapping[str, Any], send: Send) -> Any:
-        items = await committer.status(sizes=bool(request.get("sizes", True)))
+        remote = built.supply.impatient()
+        items = await committer.status(remote, sizes=bool(request.get("sizes", True)))
         # A line has a limit; 100,000 changes have not.
         for start in range(0, len(items), _ITEMS_IN_LINE):
             await send(to_columns(items[start : start + _ITEMS_IN_LINE]))
-        return await committer.facts()
+        return await committer.facts(remote)
 
     async def count(request: Mapping[str, Any], send: Send) -> Any:
-        return sum(not item.ignored for item in await committer.status(sizes=False))
+        items = await committer.status(built.supply.impatient(), sizes=False)
+        return sum(not item.ignored for item in items)
 
     async def commit(request: Mapping[str, Any], send: Send) -> Any:
         author = Author(str(request["name"]), str(request["email"]))

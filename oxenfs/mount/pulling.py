@@ -22,6 +22,7 @@ from oxenfs.overlay.leftovers import IGNORE_FILE
 from oxenfs.overlay.opening import behind_branch
 from oxenfs.overlay.standing import CONFLICTS
 from oxenfs.overlay.status import find_items
+from oxenfs.remote.base import Remote
 from oxenfs.remote.revision import Revision
 from oxenfs.views.plan import Facts
 
@@ -32,18 +33,23 @@ _CONFLICTS_SHOWN = 50
 class Puller(Rebaser):
     """Compares an overlay, drops changes, pulls and checks out."""
 
-    async def status(self, *, sizes: bool = True) -> list[Item]:
-        """Return the changes; without `sizes` those of new files may be missing."""
+    async def status(self, remote: Remote | None = None, *, sizes: bool = True) -> list[Item]:
+        """Return the changes; without `sizes` those of new files may be missing.
+
+        `remote`: whom to ask for what is not kept; None for the mount's own.
+        """
         async with self._turn:
             with await self._frozen() as snapshot:
                 items: list[Item] = await self._in_thread(
-                    partial(self._status, snapshot, sizes=sizes)
+                    partial(self._status, snapshot, remote, sizes=sizes)
                 )
                 return items
 
-    def _status(self, snapshot: Snapshot, *, sizes: bool = True) -> tuple[list[Item], Contents]:
+    def _status(
+        self, snapshot: Snapshot, remote: Remote | None = None, *, sizes: bool = True
+    ) -> tuple[list[Item], Contents]:
         layer = Layer(snapshot, self._upper.files)
-        lower = self._lower(self._upper.base)
+        lower = self._lower(self._upper.base, remote)
         contents = Contents(layer, lower)
         return find_items(layer, lower, contents, sizes=sizes), contents
 
@@ -88,7 +94,8 @@ class Puller(Rebaser):
                 await self._settle()
             count: int | None = None
             with contextlib.suppress(RemoteUnavailable), await self._frozen() as snapshot:
-                count = len(await self._in_thread(self._status, snapshot))
+                remote = self._stack.supply.impatient()
+                count = len(await self._in_thread(self._status, snapshot, remote))
             facts = self.mover.shown.facts
             await self.move(Revision(facts.commit, self._upper.branch), facts.revision, empty=True)
             await trio.to_thread.run_sync(self._upper.collect)
@@ -197,16 +204,15 @@ class Puller(Rebaser):
             await self.move(revision, typed)
         return self._moved(before)
 
-    async def facts(self) -> dict[str, Any]:
+    async def facts(self, remote: Remote) -> dict[str, Any]:
         """Return what the changes are on top of, and how far the branch is ahead of that.
 
-        None if that is not known now.
+        `remote` is asked for it; None if it does not tell.
         """
         facts = self.mover.shown.facts
         behind: int | None = 0
         if self._upper.branch is not None:
-            remote, branch = self._stack.remote, self._upper.branch
-            work = partial(behind_branch, remote, branch, facts.commit.id)
+            work = partial(behind_branch, remote, self._upper.branch, facts.commit.id)
             behind = await trio.to_thread.run_sync(work)
         return {
             "repo": facts.repo,

@@ -26,6 +26,7 @@ from oxenfs.overlay.placed import Placed
 from oxenfs.overlay.publishing import find_published, unpack_intent
 from oxenfs.overlay.rebase import Outcome, Rebase
 from oxenfs.overlay.standing import PUBLISHING
+from oxenfs.remote.base import Remote
 from oxenfs.remote.revision import Revision
 from oxenfs.store.columns import Listing
 from oxenfs.store.records import ListingRecords
@@ -215,5 +216,5 @@ class Rebaser:
                 self._upper.freeze()
             return self._upper.index.open_snapshot()
 
-    def _lower(self, commit: ObjectHash) -> LowerTree:
-        return LowerTree(self._stack.remote, self._records, commit)
+    def _lower(self, commit: ObjectHash, remote: Remote | None = None) -> LowerTree:
+        return LowerTree(remote or self._stack.remote, self._records, commit)

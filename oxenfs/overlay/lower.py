@@ -6,8 +6,9 @@ import io
 from collections import OrderedDict
 from typing import BinaryIO, NamedTuple, cast
 
-from oxenfs.errors import OxenfsError
+from oxenfs.errors import OxenfsError, RemoteUnavailable
 from oxenfs.model import Content, Kind, ObjectHash, hash_text
+from oxenfs.names import quoted
 from oxenfs.remote.base import BlobPlace, Remote, TreePlace
 from oxenfs.remote.rows import Row
 from oxenfs.store.columns import Listing
@@ -118,7 +119,11 @@ class LowerTree:
                 return Listing(columns)
         except OxenfsError:
             pass  # made again
-        nodes = self.remote.directory(id, TreePlace(self.commit, path))
+        try:
+            nodes = self.remote.directory(id, TreePlace(self.commit, path))
+        except RemoteUnavailable as exc:
+            where = quoted(path) if path else "the root"
+            raise RemoteUnavailable(f"what the commit has in {where} is not kept: {exc}") from exc
         columns = make_columns(nodes, self._date_of)
         self._records.put(id, columns)
         return Listing(columns)

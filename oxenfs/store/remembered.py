@@ -55,6 +55,10 @@ class Remembering(Wrapping):
         breaker: Breaker = self._inner.breaker  # type: ignore[attr-defined]
         return breaker
 
+    def asking(self, inner: Remote) -> Remembering:
+        """Return one that knows what this one does, and asks `inner` for the rest."""
+        return Remembering(inner, self._records)
+
     def branches(self) -> list[Branch]:
         """Return all branches, sorted by name."""
         found = self._inner.branches()

@@ -10,6 +10,7 @@ from oxenfs.errors import OxenfsError
 from oxenfs.frames.disk import DiskKept
 from oxenfs.frames.service import Frames
 from oxenfs.remote.base import BlobFiles, Elsewhere, Remote
+from oxenfs.remote.impatient import SILENCE_S, Impatient
 from oxenfs.remote.open import open_remote
 from oxenfs.store.cache import Cache
 from oxenfs.store.cache_open import open_cache
@@ -68,7 +69,23 @@ class Supply:
             opened.callback(self.blobs.close)
             kept = None if self.cache is None else DiskKept(self.cache)
             self.frames = Frames(self.remote.key, kept, counters=self.counters)
+            self._plan = plan
+            self._quick: Remote | None = None
             self._opened = opened.pop_all()
+
+    def impatient(self) -> Remote:
+        """Return the repository for one command that answers from what is known.
+
+        It asks a server that is silent for a moment no more, and raises `RemoteUnavailable`.
+        """
+        if not isinstance(self.remote, Remembering):
+            return self.remote
+        if self._quick is None:
+            plan = self._plan
+            quick = open_remote(plan.address, insecure=plan.insecure, timeout_s=SILENCE_S)
+            self._opened.callback(quick.close)
+            self._quick = quick
+        return self.remote.asking(Impatient(self._quick))
 
     def close(self) -> None:
         """Let go of everything."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -128,6 +130,53 @@ def test_discard_of_changes_of_an_earlier_mount_works_though_no_listing_is_kept(
     assert listed(mount.dir / "d") == ["e", "one.txt", "two.txt"]
     assert stat.S_IMODE((mount.dir / "d").stat().st_mode) == 0o755
     assert (mount.dir / "d").stat().st_nlink == 3
+
+
+@contextlib.contextmanager
+def hanging(served: Served) -> Iterator[None]:
+    """In the place of the server something that takes connections, and says nothing."""
+    served.kill()
+    with socket.create_server(("127.0.0.1", urlsplit(served.address).port or 0)):
+        yield
+
+
+def call_soon(mount: OverlayMount, *words: str) -> tuple[int, str]:
+    """Run a command that must not wait for the server's deadline, which is 30 s."""
+    began = time.monotonic()
+    code, said = mount.call(*words)
+    assert time.monotonic() - began < 15, words
+    return code, said
+
+
+def test_what_is_known_is_told_soon_where_the_server_hangs(
+    served: Served, mount: OverlayMount
+) -> None:
+    changes = "D d/one.txt\nA new\n"
+    where = str(mount.dir)
+    with hanging(served):
+        code, said = call_soon(mount, "status", where)
+        assert (code, changes in said) == (0, True), said
+        assert json.loads(call_soon(mount, "status", where, "--json")[1])["behind"] is None
+        assert '"changes": 2' in call_soon(mount, "mounts", "--json")[1]
+        forget_listings(mount)
+        code, said = call_soon(mount, "status", where)
+        assert (code, "what the commit has in the root is not kept" in said) == (1, True), said
+        assert call_soon(mount, "discard", where, "--yes") == (0, "all changes dropped\n")
+
+
+def test_what_is_known_of_pending_changes_is_told_soon_where_the_server_hangs(
+    served: Served, mount: OverlayMount
+) -> None:
+    mount.stop()
+    where = str(mount.dir)
+    with hanging(served):
+        code, said = call_soon(mount, "status", where)
+        assert (code, "D d/one.txt\nA new\n" in said) == (0, True), said
+        assert f"{served.address}@main  2" in call_soon(mount, "mounts", "--pending")[1]
+        forget_listings(mount)
+        assert f"{served.address}@main  ?" in call_soon(mount, "mounts", "--pending")[1]
+        code, said = call_soon(mount, "status", where)
+        assert (code, "what the commit has in the root is not kept" in said) == (1, True), said
 
 
 def test_a_file_that_cannot_be_compared_now_counts_as_changed(
