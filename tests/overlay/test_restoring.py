@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 
@@ -11,17 +12,29 @@ from .mounting import OverlayMount, listed
 pytestmark = pytest.mark.fuse
 
 
-def restore(mount: OverlayMount, *paths: str) -> None:
-    code, said = mount.call("restore", str(mount.dir), *paths)
-    assert code == 0, said
+Restore = Callable[..., None]
 
 
-def test_a_file_that_was_removed_while_it_was_read_comes_back(mount: OverlayMount) -> None:
+@pytest.fixture(params=["restore", "discard"])
+def restore(request: pytest.FixtureRequest, mount: OverlayMount) -> Restore:
+    """Drops the changes of paths, or of everything, where these are all the changes."""
+
+    def drop(*paths: str) -> None:
+        words = paths if request.param == "restore" else ("--yes",)
+        code, said = mount.call(request.param, str(mount.dir), *words)
+        assert code == 0, said
+
+    return drop
+
+
+def test_a_file_that_was_removed_while_it_was_read_comes_back(
+    mount: OverlayMount, restore: Restore
+) -> None:
     path = mount.dir / "top.txt"
     with path.open("rb") as reading:
         path.unlink()
         assert os.fstat(reading.fileno()).st_nlink == 0
-        restore(mount, "top.txt")
+        restore("top.txt")
         assert path.read_bytes() == reading.read() == b"top\n"
         assert path.stat().st_nlink == 1
     assert path.stat().st_nlink == 1
@@ -33,7 +46,7 @@ def test_a_file_that_was_removed_while_it_was_read_comes_back(mount: OverlayMoun
 @pytest.mark.parametrize("name", ["top.txt", "big.bin"])
 @pytest.mark.parametrize("truncate", [False, True])
 def test_a_file_that_was_removed_while_it_was_written_comes_back_beside_it(
-    mount: OverlayMount, name: str, *, truncate: bool
+    mount: OverlayMount, restore: Restore, name: str, *, truncate: bool
 ) -> None:
     path = mount.dir / name
     original = path.read_bytes()
@@ -41,7 +54,7 @@ def test_a_file_that_was_removed_while_it_was_written_comes_back_beside_it(
         writing.write(b"mine")
         mine = b"mine" + (b"" if truncate else original[4:])
         path.unlink()
-        restore(mount, name)
+        restore(name)
         for _ in range(2):
             assert path.read_bytes() == original
             assert path.stat().st_size == len(original)
@@ -61,7 +74,7 @@ def test_a_file_that_was_removed_while_it_was_written_comes_back_beside_it(
         assert path.read_bytes() == b"other"
         assert mount.status() == [("M", name)]
         path.unlink()
-        restore(mount, name)
+        restore(name)
         assert path.read_bytes() == original
     assert path.read_bytes() == original
     assert listed(mount.dir) == ["big.bin", "d", "top.txt"]
@@ -69,7 +82,7 @@ def test_a_file_that_was_removed_while_it_was_written_comes_back_beside_it(
 
 
 def test_a_file_that_another_took_the_place_of_while_it_was_written_comes_back(
-    mount: OverlayMount,
+    mount: OverlayMount, restore: Restore
 ) -> None:
     path = mount.dir / "top.txt"
     with path.open("r+b", buffering=0) as writing:
@@ -77,7 +90,7 @@ def test_a_file_that_another_took_the_place_of_while_it_was_written_comes_back(
         (mount.dir / "other").write_bytes(b"other")
         (mount.dir / "other").rename(path)
         assert path.read_bytes() == b"other"
-        restore(mount, "top.txt")
+        restore("top.txt")
         assert path.read_bytes() == b"top\n"
         writing.seek(0)
         assert writing.read() == b"mine"
@@ -85,14 +98,14 @@ def test_a_file_that_another_took_the_place_of_while_it_was_written_comes_back(
 
 
 def test_changes_that_are_dropped_while_the_file_is_open_stay_with_the_handle(
-    mount: OverlayMount,
+    mount: OverlayMount, restore: Restore
 ) -> None:
     path = mount.dir / "top.txt"
     new = mount.dir / "new"
     with path.open("r+b", buffering=0) as writing, new.open("w+b", buffering=0) as making:
         writing.write(b"mine")
         making.write(b"new")
-        restore(mount, "top.txt", "new")
+        restore("top.txt", "new")
         assert path.read_bytes() == b"top\n"
         assert not new.exists()
         writing.seek(0)
@@ -110,7 +123,7 @@ def test_changes_that_are_dropped_while_the_file_is_open_stay_with_the_handle(
 
 
 def test_a_folder_that_was_removed_while_somebody_stands_in_it_comes_back(
-    mount: OverlayMount,
+    mount: OverlayMount, restore: Restore
 ) -> None:
     folder = mount.dir / "d" / "e"
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -118,7 +131,7 @@ def test_a_folder_that_was_removed_while_somebody_stands_in_it_comes_back(
         (folder / "deep.txt").unlink()
         folder.rmdir()
         assert os.listdir(fd) == []
-        restore(mount, "d/e")
+        restore("d/e")
         assert listed(folder) == ["deep.txt"]
         assert (folder / "deep.txt").read_bytes() == b"deep\n"
         (folder / "new").write_bytes(b"new")
