@@ -15,7 +15,8 @@ from oxenfs.model import ObjectHash, hash_text
 from oxenfs.names import quoted
 from oxenfs.remote.archive import Limits, Member, read_groups
 from oxenfs.remote.base import BlobPlace
-from oxenfs.remote.http.transport import Answer, Transport
+from oxenfs.remote.http.body import Answer
+from oxenfs.remote.http.transport import Transport
 
 SMALL_BYTES_MAX = 1 << 20
 """Blobs up to this size are fetched whole and by hash, so that they can be checked at once."""

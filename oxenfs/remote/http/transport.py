@@ -3,123 +3,32 @@
 Facts it is built on (oxen-server 0.65): file and batch answers leave in two small writes, which
 costs 40 ms on a kept connection unless the client asks for prompt acknowledgements after each
 request; a User-Agent with "oxen" and a low version is refused; error bodies come in three shapes.
-`requests` reads `.content` in 10 KiB pieces, so bodies are always read from the raw stream.
 """
 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import requests
 import urllib3
 
 from oxenfs.errors import IntegrityError, OxenfsError, RemoteRefused, RemoteUnavailable, UsageError
 from oxenfs.remote.http import failures
-from oxenfs.remote.http.connections import (
-    Sockets,
-    new_session,
-    received_bytes,
-    sendable_body,
-)
-from oxenfs.remote.http.framing import contents
+from oxenfs.remote.http.body import Answer
+from oxenfs.remote.http.connections import Sockets, new_session, received_bytes, sendable_body
+from oxenfs.remote.http.redirects import redirected, same_origin
 
 _USER_AGENT = "dataset-mount/1.0"
 _REDIRECTS_MAX = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
-# What may be asked of another host: nothing that changes anything, or carries files.
-_QUESTIONS = ("GET", "HEAD", "QUERY")
 _JSON_BYTES_MAX = 64 << 20
 _ERROR_BYTES_MAX = 256 << 10
-# Below what the allocator asks the kernel for: new pages for each piece cost more than its bytes.
-_PIECE_BYTES = 64 << 10
 _SESSIONS_KEPT = 16
-_PORTS = {"http": 80, "https": 443}
-
-
-class Answer:
-    """The body of a good answer, to be read once."""
-
-    def __init__(
-        self, response: requests.Response, host: str, where: str, timeout_s: float
-    ) -> None:
-        """Read the body of `response`; `host`, `where` and `timeout_s` are for messages."""
-        self._raw = response.raw
-        self._host = host
-        self._where = where
-        self._timeout_s = timeout_s
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the body as it arrives; raise `RemoteUnavailable` if it stops or is cut off."""
-        original: Any = self._raw._original_response
-        try:
-            if original.chunked:
-                yield from contents(original, _PIECE_BYTES)
-            else:
-                while piece := self._raw.read1(_PIECE_BYTES):
-                    yield piece
-        except (http.client.HTTPException, urllib3.exceptions.HTTPError, OSError) as exc:
-            raise failures.no_answer(exc, self._host, self._where, self._timeout_s) from exc
-        except ValueError as exc:
-            # A closed file: somebody ended the transport.
-            raise failures.no_answer(OSError(str(exc)), self._host, self._where, 0) from exc
-
-    def fill(self, view: memoryview) -> None:
-        """Fill `view` with the next bytes of the body.
-
-        Without a copy on the way: from the connection into `view`.
-
-        Raises:
-            IntegrityError: the body ends before.
-            RemoteUnavailable: it stops, or is cut off.
-        """
-        at = 0
-        while at < len(view):
-            got = self._readinto(view[at:])
-            if not got:
-                raise IntegrityError(f"{at} bytes instead of {len(view)}")
-            at += got
-
-    def end(self) -> None:
-        """Raise `IntegrityError` if there is more of the body, after `fill`."""
-        if self._readinto(memoryview(bytearray(1))):
-            raise IntegrityError("more bytes came than were asked for")
-
-    def _readinto(self, view: memoryview) -> int:
-        original: Any = self._raw._original_response
-        try:
-            got: int = original.readinto(view)
-            if not got and original.length:
-                raise http.client.IncompleteRead(b"", original.length)
-            return got
-        except (http.client.HTTPException, urllib3.exceptions.HTTPError, OSError) as exc:
-            raise failures.no_answer(exc, self._host, self._where, self._timeout_s) from exc
-        except ValueError as exc:
-            # A closed file: somebody ended the transport.
-            raise failures.no_answer(OSError(str(exc)), self._host, self._where, 0) from exc
-
-    def read(self, limit: int) -> bytes:
-        """Return the whole body; raise `IntegrityError` if it has more than `limit` bytes."""
-        parts: list[bytes] = []
-        size = 0
-        for piece in self.pieces():
-            size += len(piece)
-            if size > limit:
-                raise IntegrityError(f"an answer of more than {limit} bytes")
-            parts.append(piece)
-        return b"".join(parts)
-
-    def read_exactly(self, size: int) -> bytes:
-        """Return the body, which must have `size` bytes; raise `IntegrityError`."""
-        data = self.read(size)
-        if len(data) != size:
-            raise IntegrityError(f"{len(data)} bytes instead of {size}")
-        return data
 
 
 class Transport:
@@ -258,7 +167,7 @@ class Transport:
                 session, method, target, body, headers or {}, where, limit_s, limit_s + work_s
             )
             try:
-                if not _same_origin(url, self.origin):
+                if not same_origin(url, self.origin):
                     where += f" (redirected to {urlsplit(url).scheme}://{urlsplit(url).netloc})"
                 if not 200 <= response.status_code < 300:
                     raise self._error(response, url, where)
@@ -308,7 +217,7 @@ class Transport:
         url = self.base + target
         for _ in range(_REDIRECTS_MAX + 1):
             sent = {"User-Agent": _USER_AGENT, "Accept": "*/*", **headers}
-            if self._token is not None and _same_origin(url, self.origin):
+            if self._token is not None and same_origin(url, self.origin):
                 sent["Authorization"] = f"Bearer {self._token}"
             with self._lock:
                 self.requests += 1
@@ -329,7 +238,7 @@ class Transport:
                 return response, url
             self._count(response)
             response.close()
-            url = _redirected(url, location, method, where)
+            url = redirected(url, location, method, where)
         raise RemoteRefused(f"{where}: redirected more than {_REDIRECTS_MAX} times")
 
     def _take(self) -> requests.Session:
@@ -348,7 +257,7 @@ class Transport:
         session.close()
 
     def _error(self, response: requests.Response, url: str, where: str) -> OxenfsError:
-        sent = self._token is not None and _same_origin(url, self.origin)
+        sent = self._token is not None and same_origin(url, self.origin)
         raw = _beginning(response)
         return failures.bad_status(response, raw, self._host, where, token=sent)
 
@@ -368,28 +277,3 @@ def _release(response: requests.Response) -> None:
         response.raw.release_conn()
     else:
         response.close()
-
-
-def _redirected(url: str, location: str, method: str, where: str) -> str:
-    """Return where a redirection leads; raise `RemoteRefused` if that is not safe to follow."""
-    try:
-        target = urljoin(url, location)
-        same = _same_origin(target, url)
-        new = urlsplit(target)
-    except ValueError as exc:
-        raise RemoteRefused(f"{where}: redirected to something that is no address") from exc
-    if same or (new.scheme == "https" and method in _QUESTIONS):
-        return target
-    raise RemoteRefused(
-        f"{where}: redirected to {new.scheme}://{new.hostname}, which is not safe to follow; "
-        "if that is the right server, use its address"
-    )
-
-
-def _same_origin(one: str, other: str) -> bool:
-    a, b = urlsplit(one), urlsplit(other)
-    return (a.scheme, a.hostname, a.port or _PORTS.get(a.scheme)) == (
-        b.scheme,
-        b.hostname,
-        b.port or _PORTS.get(b.scheme),
-    ) and a.username is b.username is None
