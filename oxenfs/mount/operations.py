@@ -1,9 +1,9 @@
 """The pyfuse3 handlers: each finds its node and asks it; nothing else is known here.
 
-An exception that left a handler would end the whole mount, so every handler is wrapped in
-`guarded`. What the kernel was told holds for ever inside a commit, so replies carry no time limit
-unless a node says so. When the mount moves (`oxenfs.mount.moving`), what changed is taken back from
-the kernel; a reply is therefore made of one generation, with no await behind the last look at it.
+An exception that left a handler would end the whole mount: each is wrapped in `guarded`. What the
+kernel was told holds for ever inside a commit, so replies carry no time limit unless a node says
+so. When the mount moves (`oxenfs.mount.moving`), what changed is taken back from the kernel: a
+reply is made of one generation, with no await behind the last look at it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyfuse3
 from oxenfs.errors import IsADirectory, OxenfsError, ReadOnly
 from oxenfs.model import NAME_BYTES_MAX, Kind
 from oxenfs.mount.blocks import Inode
-from oxenfs.mount.errno import errno_of
+from oxenfs.mount.failed_reads import FailedReads
 from oxenfs.mount.handles import Handles
 from oxenfs.mount.inodes import Inodes
 from oxenfs.mount.numbers import Numbers
@@ -83,10 +83,7 @@ class Operations(pyfuse3.Operations):
     ) -> None:
         """Serve `root`; `on_ready` is called when the kernel has said hello.
 
-        Args:
-            root: what to show.
-            usage: what `df` shows.
-            background: runs beside, in the daemon's nursery.
+        `usage` is what `df` shows; `background` runs beside, in the daemon's nursery.
         """
         super().__init__()
         self.on_ready: Callable[[], None] = lambda: None
@@ -98,6 +95,7 @@ class Operations(pyfuse3.Operations):
         self._beside = [] if background is None else [background]
         self._files: Handles[OpenedFile] = Handles()
         self._directories: Handles[_OpenDirectory] = Handles()
+        self._failed = FailedReads()
         self._replies = Replies(self.directory_mode, self.file_mode)
 
     def init(self) -> None:
@@ -246,11 +244,13 @@ class Operations(pyfuse3.Operations):
     ) -> Buffer:
         """Read from an open file."""
         file = self._files.get(fh)
+        if self._failed:
+            self._failed.check(fh, off)
         try:
             return await file.reader.read(off, size)
         except OxenfsError as exc:
             await self.reasons.note(file.inode, exc)
-            raise pyfuse3.FUSEError(errno_of(exc) or errno.EIO) from exc
+            raise self._failed.error(fh, off, size, exc) from exc
 
     @guarded
     async def release(self, fh: int) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Mapping
 
+import pyfuse3
 import pytest
 from in_trio import in_trio
 
@@ -19,6 +20,7 @@ from oxenfs.errors import (
     StaleRevision,
 )
 from oxenfs.mount.blocks import ROOT
+from oxenfs.mount.failed_reads import FailedReads
 from oxenfs.mount.operations import Operations, Usage
 from oxenfs.store.columns import Listing
 from oxenfs.views.base import Attributes, Directory, File, Node, Reader
@@ -32,11 +34,13 @@ class Failing(File):
 
     Attributes:
         exc: raised by whatever comes after `stat`.
+        reads: where it was asked to read.
     """
 
     def __init__(self, exc: Exception) -> None:
         self.exc = exc
         self.closed = 0
+        self.reads: list[int] = []
 
     @property
     def key(self) -> str:
@@ -52,6 +56,7 @@ class Failing(File):
         return self
 
     async def read(self, offset: int, size: int) -> bytes:
+        self.reads.append(offset)
         raise self.exc
 
     def close(self) -> None:
@@ -153,6 +158,57 @@ async def test_why_a_read_failed_is_an_extended_attribute_and_one_line_in_the_lo
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert record.getMessage() == "cannot read 'bad/file': chunk 3 is damaged"
+
+
+@in_trio
+async def test_the_page_that_the_kernel_asks_for_again_is_not_waited_for_again() -> None:
+    exc = RemoteUnavailable("no answer within 30 s")
+    file = Failing(exc)
+    root = WithFolder(BytesFolder("r", {}, 0), b"bad", FailingFolder(exc, file))
+    handlers = Operations(root, Usage(0, 0))
+    opened = await handlers.open(await find(handlers, b"bad/file"), os.O_RDONLY)
+    other = await handlers.open(await find(handlers, b"bad/file"), os.O_RDONLY)
+    # A page of what was read ahead, then by itself; then by a program that tries again.
+    assert await code_of(handlers.read(opened.fh, 4096, 131072)) == errno.EIO
+    assert await code_of(handlers.read(opened.fh, 8192, 4096)) == errno.EIO
+    assert file.reads == [4096]
+    assert await code_of(handlers.read(opened.fh, 8192, 4096)) == errno.EIO
+    assert file.reads == [4096, 8192]
+    # Another place and another handle were not asked about.
+    assert await code_of(handlers.read(opened.fh, 65536, 4096)) == errno.EIO
+    assert await code_of(handlers.read(other.fh, 65536, 4096)) == errno.EIO
+    assert file.reads == [4096, 8192, 65536, 65536]
+    # What came damaged may come right the next time.
+    file.exc = IntegrityError("damaged")
+    for _ in range(2):
+        assert await code_of(handlers.read(other.fh, 0, 4096)) == errno.EIO
+    assert file.reads[4:] == [0, 0]
+
+
+def test_what_failed_is_known_for_a_moment_and_of_all_reads_of_a_program() -> None:
+    now = 100.0
+    failed = FailedReads(lambda: now)
+    exc = RemoteUnavailable("why")
+
+    def is_known(offset: int) -> bool:
+        try:
+            failed.check(7, offset)
+        except pyfuse3.FUSEError as error:
+            return error.errno == errno.EIO
+        return False
+
+    for offset in (1 << 20, 0, 2 << 20):
+        assert failed.error(7, offset, 1 << 20, exc).errno == errno.EIO
+    assert is_known(0)
+    assert not is_known(0)
+    failed.error(7, 0, 4096, exc)
+    assert not is_known(4096)
+    failed.error(7, 0, 4096, exc)
+    now += 0.5
+    assert not is_known(0)
+    for handle in range(5000):
+        failed.error(handle, 0, 4096, exc)
+    assert len(failed) <= 1000
 
 
 @in_trio
