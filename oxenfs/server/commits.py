@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from oxenfs.errors import IntegrityError, NotFound, OxenfsError, UsageError
 from oxenfs.model import Commit, ObjectHash, parse_hash
-from oxenfs.remote.archive import Limits, read_members, write_members
+from oxenfs.remote.archive import Limits, read_members
+from oxenfs.remote.archive_write import write_members
 from oxenfs.remote.local.advance import check, unlisted
 from oxenfs.remote.local.dir_hashes import keep, members_of
 from oxenfs.remote.local.lookup import entry_at

@@ -8,7 +8,9 @@ from starlette.responses import Response
 
 from oxenfs.errors import IntegrityError, NotFound, UsageError
 from oxenfs.model import Commit, ObjectHash, hash_text, parse_hash
-from oxenfs.remote.archive import Limits, node_members, read_nodes, write_members
+from oxenfs.remote.archive import Limits
+from oxenfs.remote.archive_nodes import node_members, read_nodes
+from oxenfs.remote.archive_write import write_members
 from oxenfs.remote.base import RawNode
 from oxenfs.remote.local import ranges
 from oxenfs.remote.local.receive import store_nodes

@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from oxenfs.errors import NotFound, OxenfsError, UsageError
 from oxenfs.model import ObjectHash, hash_text, parse_hash
-from oxenfs.remote.archive import Member, shrinks, write_members
+from oxenfs.remote.archive import Member
+from oxenfs.remote.archive_write import shrinks, write_members
 from oxenfs.remote.base import BlobLocation
 from oxenfs.remote.local import workspaces
 from oxenfs.remote.local.parts import PART_WINDOW

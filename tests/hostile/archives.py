@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from repositories import noise
 
 from oxenfs.model import hash_text
-from oxenfs.remote.archive import Member, node_members, write_members
+from oxenfs.remote.archive import Member
+from oxenfs.remote.archive_nodes import node_members
+from oxenfs.remote.archive_write import write_members
 
 from .building import BLOB, BLOB_ID, archive, file, tarred, tree, with_header
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import msgpack
 
 from oxenfs.model import Author, Commit, ObjectHash
-from oxenfs.remote.archive import node_members, write_members
+from oxenfs.remote.archive_nodes import node_members
+from oxenfs.remote.archive_write import write_members
 from oxenfs.remote.base import RawNode
 from oxenfs.remote.hashing import xxh3
 from oxenfs.remote.payloads import (

@@ -15,7 +15,8 @@ from remote.http.misbehaving import Misbehaving, Reply, Request, misbehaving, re
 from semantics.mounted import Mounted
 
 from oxenfs.model import hash_text
-from oxenfs.remote.archive import Member, write_members
+from oxenfs.remote.archive import Member
+from oxenfs.remote.archive_write import write_members
 
 from .answers import COMMIT
 from .building import BLOB, BLOB_ID, HEAD, ROOT, Tree, archive, file, folder, tree

@@ -10,7 +10,8 @@ from repositories import AUTHOR, noise
 
 from oxenfs.errors import IntegrityError, NotFound, OxenfsError, RemoteUnavailable
 from oxenfs.model import Commit, ObjectHash, hash_text
-from oxenfs.remote.archive import Member, write_members
+from oxenfs.remote.archive import Member
+from oxenfs.remote.archive_write import write_members
 from oxenfs.remote.base import BlobPlace, RawNode, TreePlace
 from oxenfs.remote.hashing import xxh3
 from oxenfs.remote.http.blobs import HttpBlobs

@@ -17,7 +17,9 @@ from typing import Any
 import xxhash
 
 from oxenfs.model import ObjectHash, hash_text, parse_hash
-from oxenfs.remote.archive import Limits, Member, node_members, read_nodes, write_members
+from oxenfs.remote.archive import Limits, Member
+from oxenfs.remote.archive_nodes import node_members, read_nodes
+from oxenfs.remote.archive_write import write_members
 from oxenfs.remote.base import RawNode
 from oxenfs.remote.local.rocks import database_files
 from oxenfs.remote.payloads import COMMIT

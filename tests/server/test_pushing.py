@@ -10,7 +10,9 @@ import pytest
 from repositories import commit, make_repository, noise
 
 from oxenfs.model import Author, Commit, ObjectHash, hash_text
-from oxenfs.remote.archive import Limits, Member, node_members, read_members, write_members
+from oxenfs.remote.archive import Limits, Member, read_members
+from oxenfs.remote.archive_nodes import node_members
+from oxenfs.remote.archive_write import write_members
 from oxenfs.remote.base import RawNode
 from oxenfs.remote.hashing import xxh3
 from oxenfs.remote.local.check import check

@@ -9,7 +9,8 @@ import tarfile
 import pytest
 from repositories import noise
 
-from oxenfs.remote.archive import Limits, read_nodes
+from oxenfs.remote.archive import Limits
+from oxenfs.remote.archive_nodes import read_nodes
 from oxenfs.remote.hashing import xxh3
 from oxenfs.remote.payloads import COMMIT, DIRECTORY, VNODE, DirectoryPayload
 from oxenfs.remote.wire import decode_node

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.model import ObjectHash, hash_text
-from oxenfs.remote.archive import Limits, read_nodes
+from oxenfs.remote.archive import Limits
+from oxenfs.remote.archive_nodes import read_nodes
 from oxenfs.remote.base import DirectoryNodes, RawNode, TreePlace
 from oxenfs.remote.http.transport import Transport
 from oxenfs.remote.payloads import COMMIT, DIRECTORY, VNODE, DirectoryPayload, encode_payload

@@ -25,7 +25,9 @@ from oxenfs.model import (
     Put,
     hash_text,
 )
-from oxenfs.remote.archive import Limits, Member, node_members, read_nodes, write_members
+from oxenfs.remote.archive import Limits, Member
+from oxenfs.remote.archive_nodes import node_members, read_nodes
+from oxenfs.remote.archive_write import write_members
 from oxenfs.remote.base import RawNode, Remote, TreePlace
 from oxenfs.remote.hashing import commit_id, xxh3
 from oxenfs.remote.http.remote import HttpRemote
