@@ -22,9 +22,10 @@ from oxenfs.overlay.index import Prepared, Snapshot
 from oxenfs.overlay.layer import Layer
 from oxenfs.overlay.lower import LowerTree
 from oxenfs.overlay.nodes import Nid
+from oxenfs.overlay.outcome import Outcome
 from oxenfs.overlay.placed import Placed
 from oxenfs.overlay.publishing import find_published, unpack_intent
-from oxenfs.overlay.rebase import Outcome, Rebase
+from oxenfs.overlay.rebase import Rebase
 from oxenfs.overlay.standing import PUBLISHING
 from oxenfs.remote.base import Remote
 from oxenfs.remote.revision import Revision

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from oxenfs.model import ObjectHash
-from oxenfs.overlay.index import ENTRIES, NODES, ORIGINS
+from oxenfs.overlay.index_fill import ENTRIES, NODES, ORIGINS
 from oxenfs.overlay.journal import Edit
 from oxenfs.overlay.layer import Layer
 from oxenfs.overlay.nodes import (
@@ -24,7 +24,7 @@ from oxenfs.overlay.nodes import (
     pack_entry,
     pack_node,
 )
-from oxenfs.overlay.rebase import EDITS_AT_ONCE, Outcome
+from oxenfs.overlay.outcome import EDITS_AT_ONCE, Outcome
 from oxenfs.overlay.standing import base_edits
 
 

@@ -8,25 +8,17 @@ boot id) it is thrown away and made again from the journal.
 from __future__ import annotations
 
 import contextlib
-import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import msgpack
-
 from oxenfs.errors import OxenfsError
-from oxenfs.kv import Environment, Transaction, open_environment
-from oxenfs.overlay.journal import Edit, Journal, JournalWriter, open_journal, sync_folder
+from oxenfs.kv import Environment, Transaction
+from oxenfs.overlay.index_fill import META, STATE, TABLES, Filling, open_tables, place_of, put_state
+from oxenfs.overlay.journal import Edit, Journal, JournalWriter, sync_folder
 
-log = logging.getLogger(__name__)
-
-NODES, ENTRIES, XATTRS, ORIGINS, PIECES, META, HASHES = range(7)
-_TABLES = ("nodes", "entries", "xattrs", "origins", "pieces", "meta", "hashes")
-_STATE = b"state"
 _PENDING_MAX = 512
-_REPLAY_AT_ONCE = 20_000
 _DUMP_AT_ONCE = 2_000
 
 
@@ -36,7 +28,7 @@ class Index:
     def __init__(self, journal: Journal, env: Environment) -> None:
         self._journal = journal
         self._env = env
-        self._pending: list[dict[bytes, bytes | None]] = [{} for _ in _TABLES]
+        self._pending: list[dict[bytes, bytes | None]] = [{} for _ in TABLES]
         self._pending_count = 0
 
     @property
@@ -49,12 +41,12 @@ class Index:
         pending = self._pending[table]
         if key in pending:
             return pending[key]
-        return self._env.get(_TABLES[table], key)
+        return self._env.get(TABLES[table], key)
 
     def scan(self, table: int, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Return the keys that start with `prefix`, and their values, in order of the keys."""
         with self._env.read() as txn:
-            found = list(txn.scan(_TABLES[table], prefix))
+            found = list(txn.scan(TABLES[table], prefix))
         changed = {k: v for k, v in self._pending[table].items() if k.startswith(prefix)}
         if changed:
             merged = {**dict(found), **changed}
@@ -116,8 +108,8 @@ class Index:
         writer = JournalWriter(self._folder / "journal")
         env = None
         try:
-            env = open_environment(_place(self._folder, writer.id), _TABLES, durable=False)
-            filling = _Filling(env, writer.id)
+            env = open_tables(place_of(self._folder, writer.id))
+            filling = Filling(env, writer.id)
             for edits in records:
                 writer.append(edits)
                 filling.add(edits)
@@ -148,7 +140,7 @@ class Index:
     def live(self) -> int:
         """Return about how many values there are."""
         with self._env.read() as txn:
-            return sum(txn.count(table) for table in _TABLES) + self._pending_count
+            return sum(txn.count(table) for table in TABLES) + self._pending_count
 
     def close(self) -> None:
         """Flush and close."""
@@ -164,13 +156,13 @@ class Index:
         return self._env.path.parent
 
     def _flush_into(self, txn: Transaction) -> None:
-        for table, pending in zip(_TABLES, self._pending, strict=True):
+        for table, pending in zip(TABLES, self._pending, strict=True):
             for key, value in pending.items():
                 if value is None:
                     txn.delete(table, key)
                 else:
                     txn.put(table, key, value)
-        txn.put("meta", _STATE, _state(self._journal.id, self._journal.end))
+        put_state(txn, self._journal.id, self._journal.end)
 
     def _forget_pending(self) -> None:
         for pending in self._pending:
@@ -186,18 +178,18 @@ class Snapshot:
 
     def get(self, table: int, key: bytes) -> bytes | None:
         """Return a value, or None."""
-        return self._txn.get(_TABLES[table], key)
+        return self._txn.get(TABLES[table], key)
 
     def scan(self, table: int, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Yield the keys that start with `prefix`, and their values, in order of the keys."""
-        return self._txn.scan(_TABLES[table], prefix)
+        return self._txn.scan(TABLES[table], prefix)
 
     def dump(self) -> Iterator[list[Edit]]:
         """Yield everything, some thousand edits at a time."""
         edits: list[Edit] = []
-        for number, table in enumerate(_TABLES):
+        for number, table in enumerate(TABLES):
             for key, value in self._txn.scan(table):
-                if number == META and key == _STATE:
+                if number == META and key == STATE:
                     continue
                 edits.append(Edit(number, key, value))
                 if len(edits) >= _DUMP_AT_ONCE:
@@ -218,114 +210,3 @@ class Prepared(NamedTuple):
         self.writer.close()
         self.env.close()
         shutil.rmtree(self.env.path, ignore_errors=True)
-
-
-def open_index(folder: Path) -> Index:
-    """Open journal and index in `folder`.
-
-    Raises:
-        IntegrityError: the journal is not one.
-        UpperFull: the index has to be made again, and there is no space for it.
-    """
-    journal = open_journal(folder / "journal")
-    try:
-        place = _place(folder, journal.id)
-        # Of journals that were replaced, or never finished.
-        for other in folder.glob("index-*"):
-            if other != place:
-                shutil.rmtree(other, ignore_errors=True)
-        env = _trusted(place, journal)
-        start = None
-        if env is not None:
-            state = _read_state(env)
-            assert state is not None
-            start = state[1]
-        else:
-            shutil.rmtree(place, ignore_errors=True)
-            env = open_environment(place, _TABLES, durable=False)
-        filling = _Filling(env, journal.id)
-        for edits in journal.records() if start is None else journal.records(start):
-            filling.add(edits)
-        filling.finish(journal.end)
-    except BaseException:
-        journal.close()
-        raise
-    return Index(journal, env)
-
-
-def _place(folder: Path, id: int) -> Path:
-    """Return where the index of the journal `id` is: one is never taken for another's."""
-    return folder / f"index-{id:016x}"
-
-
-def _trusted(path: Path, journal: Journal) -> Environment | None:
-    """Return the environment if it belongs to this journal and this boot of the machine."""
-    if not (path / "data.mdb").exists():
-        return None
-    env = None
-    try:
-        env = open_environment(path, _TABLES, durable=False)
-        state = _read_state(env)
-        if state is not None and state[0] == journal.id and state[1] <= journal.end:
-            if state[2] == _boot_id():
-                return env
-            log.info("the machine has been restarted: the index in %s is made again", path)
-    except OxenfsError as exc:
-        log.warning("the index is made again from the journal: %s", exc)
-    if env is not None:
-        env.close()
-    return None
-
-
-class _Filling:
-    """Puts records into an environment, many in one transaction."""
-
-    def __init__(self, env: Environment, id: int) -> None:
-        self._env = env
-        self._id = id
-        self._waiting: list[dict[bytes, bytes | None]] = [{} for _ in _TABLES]
-        self._count = 0
-
-    def add(self, edits: list[Edit]) -> None:
-        for table, key, value in edits:
-            self._waiting[table][key] = value
-        self._count += len(edits)
-        if self._count >= _REPLAY_AT_ONCE:
-            # Position 0: killed on the way, it is not to be trusted.
-            self._put(0)
-
-    def finish(self, end: int) -> None:
-        self._put(end)
-
-    def _put(self, position: int) -> None:
-        with self._env.write() as txn:
-            for table, edits in zip(_TABLES, self._waiting, strict=True):
-                for key in sorted(edits):
-                    value = edits[key]
-                    if value is None:
-                        txn.delete(table, key)
-                    else:
-                        txn.put(table, key, value)
-                edits.clear()
-            txn.put("meta", _STATE, _state(self._id, position))
-        self._count = 0
-
-
-def _state(id: int, position: int) -> bytes:
-    packed: bytes = msgpack.packb([id, position, _boot_id()])
-    return packed
-
-
-def _read_state(env: Environment) -> tuple[int, int, str] | None:
-    packed = env.get("meta", _STATE)
-    if packed is None:
-        return None
-    id, position, boot = msgpack.unpackb(packed)
-    return (id, position, boot) if position else None
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from oxenfs.overlay.files import ByteFiles
-from oxenfs.overlay.index import ENTRIES, HASHES, NODES, ORIGINS, PIECES, XATTRS, Snapshot
+from oxenfs.overlay.index import Snapshot
+from oxenfs.overlay.index_fill import ENTRIES, HASHES, NODES, ORIGINS, PIECES, XATTRS
 from oxenfs.overlay.nodes import (
     ROOT,
     Entry,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from oxenfs.overlay.index import ENTRIES
+from oxenfs.overlay.index_fill import ENTRIES
 from oxenfs.overlay.journal import Edit
 from oxenfs.overlay.nodes import WHITEOUT, Entry, Nid, Node, node_key, pack_entry
 from oxenfs.overlay.standing import now_ns

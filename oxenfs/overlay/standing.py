@@ -7,7 +7,7 @@ import stat
 import time
 
 from oxenfs.model import ObjectHash
-from oxenfs.overlay.index import META, NODES, ORIGINS
+from oxenfs.overlay.index_fill import META, NODES, ORIGINS
 from oxenfs.overlay.journal import Edit
 from oxenfs.overlay.nodes import DIRECTORY_MODE, ROOT, Node, node_key, origin_key, pack_node
 

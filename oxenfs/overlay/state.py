@@ -11,17 +11,9 @@ from pathlib import Path
 from oxenfs.errors import NotFound, OxenfsError
 from oxenfs.model import ObjectHash
 from oxenfs.overlay.files import ByteFiles
-from oxenfs.overlay.index import (
-    ENTRIES,
-    HASHES,
-    META,
-    NODES,
-    ORIGINS,
-    PIECES,
-    XATTRS,
-    Prepared,
-    open_index,
-)
+from oxenfs.overlay.index import Prepared
+from oxenfs.overlay.index_fill import ENTRIES, HASHES, META, NODES, ORIGINS, PIECES, XATTRS
+from oxenfs.overlay.index_open import open_index
 from oxenfs.overlay.journal import Edit
 from oxenfs.overlay.nodes import (
     DIRECTORY_MODE,

@@ -11,13 +11,7 @@ import os
 from collections.abc import Iterator
 
 from oxenfs.errors import Exists, InvalidMove, NotEmpty, NotFound
-from oxenfs.overlay.index import (
-    META,
-    NODES,
-    ORIGINS,
-    PIECES,
-    XATTRS,
-)
+from oxenfs.overlay.index_fill import META, NODES, ORIGINS, PIECES, XATTRS
 from oxenfs.overlay.journal import Edit
 from oxenfs.overlay.nodes import (
     ROOT,
