@@ -21,7 +21,8 @@ from oxenfs.model import (
 )
 from oxenfs.names import quoted
 from oxenfs.remote.cursor import Found, TreeCursor
-from oxenfs.remote.http.workspace import Workspace, read_exactly, sendable
+from oxenfs.remote.http.sending import read_exactly, sendable
+from oxenfs.remote.http.workspace import Workspace
 from oxenfs.remote.payloads import DIRECTORY, FILE
 
 # Larger ones go by themselves, and are hashed first.

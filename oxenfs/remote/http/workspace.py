@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
@@ -23,12 +23,12 @@ from oxenfs.errors import (
     OxenfsError,
     RemoteRefused,
     RemoteUnavailable,
-    SourceChanged,
 )
 from oxenfs.model import Author, ObjectHash, hash_text
 from oxenfs.names import quoted
 from oxenfs.remote.base import BlobsMissing
 from oxenfs.remote.http.answers import base_of, commit_of, paths_of, read, text
+from oxenfs.remote.http.sending import multipart, read_exactly
 from oxenfs.remote.http.transport import Transport
 
 T = TypeVar("T")
@@ -36,7 +36,6 @@ T = TypeVar("T")
 _BUSY_TRIES = 8
 _BUSY_WAIT_MAX_S = 10.0
 _BROKEN_TRIES = 3
-_PIECE_BYTES = 1 << 20
 # What a server may take for its work: one that does nothing else is ten times as fast.
 _COMMITTED_PER_S = 500
 _STORED_BYTES_PER_S = 50 << 20
@@ -103,7 +102,7 @@ class Workspace:
         """
         boundary = secrets.token_hex(16)
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        body = b"".join(_multipart(files, boundary.encode()))
+        body = b"".join(multipart(files, boundary.encode()))
         path = f"{self._path}/files/"
         staged = self._again(
             lambda: self._transport.json_of("POST", path, body, headers), twice=True
@@ -280,36 +279,3 @@ def workspace_base(transport: Transport, name: str) -> ObjectHash | None:
 def branch_path(name: str) -> str:
     """Return a branch's name as it goes into a URL, where servers do not undo `%2B`."""
     return "/".join(quote(part, safe="+") for part in name.split("/"))
-
-
-def sendable(path: str) -> bool:
-    """Return whether `path` can be a multipart file name without being changed on the way."""
-    return path.isprintable() and '"' not in path and "\\" not in path
-
-
-def read_exactly(source: BinaryIO, size: int, path: str) -> bytes:
-    """Return the next `size` bytes of `source`, which may give fewer at a time.
-
-    Raises:
-        SourceChanged: it ends before.
-    """
-    parts = []
-    while size > 0:
-        data = source.read(min(size, _PIECE_BYTES))
-        if not data:
-            raise SourceChanged(
-                f"{quoted(path)} became shorter while it was read; nothing was committed"
-            )
-        parts.append(data)
-        size -= len(data)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _multipart(files: Sequence[tuple[str, bytes]], boundary: bytes) -> Iterator[bytes]:
-    for path, content in files:
-        yield b"--" + boundary + b"\r\n"
-        yield f'Content-Disposition: form-data; name="file[]"; filename="{path}"\r\n'.encode()
-        yield b"Content-Type: application/octet-stream\r\n\r\n"
-        yield content
-        yield b"\r\n"
-    yield b"--" + boundary + b"--\r\n"
