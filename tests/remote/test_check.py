@@ -14,7 +14,7 @@ from repositories import content
 from oxenfs.errors import IntegrityError, NotFound
 from oxenfs.model import CHUNK_BYTES, ObjectHash, hash_text
 from oxenfs.remote.hashing import little
-from oxenfs.remote.local.blobs import BlobWriter
+from oxenfs.remote.local.blob_writer import BlobWriter
 from oxenfs.remote.local.check import check
 from oxenfs.remote.local.layout import FORMAT
 from oxenfs.remote.local.packs import name_of
@@ -186,7 +186,7 @@ FLIPPER = """
 import random, sys
 from pathlib import Path
 from oxenfs.errors import OxenfsError
-from oxenfs.remote.local.blobs import BlobWriter
+from oxenfs.remote.local.blob_writer import BlobWriter
 from oxenfs.remote.local.check import check
 from oxenfs.remote.local.layout import FORMAT
 

@@ -18,7 +18,7 @@ from oxenfs.model import CHUNK_BYTES, Change, MakeDirectory, ObjectHash, Put, Re
 from oxenfs.remote.base import BlobFiles, RawNode, TreePlace
 from oxenfs.remote.hashing import xxh3
 from oxenfs.remote.local import publish
-from oxenfs.remote.local.blobs import PACKED_BYTES_MAX
+from oxenfs.remote.local.blob_writer import PACKED_BYTES_MAX
 from oxenfs.remote.local.check import check
 from oxenfs.remote.local.nodes import NodeWriter
 from oxenfs.remote.local.packs import PackWriter, name_of

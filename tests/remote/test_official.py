@@ -11,7 +11,7 @@ from oxenfs.model import Commit, Kind, ObjectHash, hash_text
 from oxenfs.remote.base import RawNode
 from oxenfs.remote.describe import describe
 from oxenfs.remote.hashing import commit_id
-from oxenfs.remote.local.blobs import BlobWriter
+from oxenfs.remote.local.blob_writer import BlobWriter
 from oxenfs.remote.local.check import check
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.remote.payloads import COMMIT, FilePayload, decode_payload, encode_payload

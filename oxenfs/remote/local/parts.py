@@ -15,7 +15,7 @@ import xxhash
 
 from oxenfs.errors import Busy, NotFound, UsageError
 from oxenfs.model import CHUNK_BYTES, ObjectHash, hash_text
-from oxenfs.remote.local.blobs import chunk_digests
+from oxenfs.remote.local.blob_writer import chunk_digests
 from oxenfs.remote.local.receive import Receiver, new_file
 from oxenfs.remote.local.repository import LocalRemote
 

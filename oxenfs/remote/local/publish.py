@@ -34,7 +34,7 @@ from oxenfs.remote.base import RawNode
 from oxenfs.remote.changes import check_branch_name, checked, refuse_conflicts
 from oxenfs.remote.describe import combined_hash, describe
 from oxenfs.remote.hashing import commit_id
-from oxenfs.remote.local.blobs import BlobWriter
+from oxenfs.remote.local.blob_writer import BlobWriter
 from oxenfs.remote.local.conflicts import conflicts
 from oxenfs.remote.local.layout import Layout
 from oxenfs.remote.local.merkle import TreeBuilder

@@ -19,7 +19,7 @@ from oxenfs.kv import Environment
 from oxenfs.model import CHUNK_BYTES, Content, ObjectHash
 from oxenfs.remote.base import RawNode
 from oxenfs.remote.hashing import little
-from oxenfs.remote.local.blobs import PACKED_BYTES_MAX, BlobWriter, chunk_digests
+from oxenfs.remote.local.blob_writer import PACKED_BYTES_MAX, BlobWriter, chunk_digests
 from oxenfs.remote.local.nodes import NodeWriter
 from oxenfs.remote.local.repository import LocalRemote
 from oxenfs.remote.payloads import COMMIT, DIRECTORY, VNODE, decode_payload
