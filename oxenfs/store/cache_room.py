@@ -21,6 +21,10 @@ LIMIT_BYTES = 20 << 30
 """How much is kept where nothing else is said."""
 
 _RESERVE_BYTES = 64 << 20
+# What `oxenfs.store.records` keeps in the same cache folder.
+_LISTINGS = "tree"
+# Rows of what was granted are written after the grant, and folders take up something too.
+_GROWTH_PART, _GROWTH_BYTES_MIN, _GROWTH_BYTES_MAX = 128, 64 << 10, 2 << 20
 # Evicting makes room for more than is wanted now, so that it is not done for every object.
 _SPARE = 0.03
 
@@ -29,7 +33,8 @@ class Totals(NamedTuple):
     """What is in a cache.
 
     Attributes:
-        limit_bytes, used_bytes: used is what is charged: bytes granted to a writer count already.
+        limit_bytes, used_bytes: used is what is charged: bytes granted to a writer count already,
+            and so do index and listings.
         pinned_bytes: the sizes of all pinned blobs, here or not.
         blobs: small ones, and large ones of which at least one chunk is here.
         derived: objects that are no blobs.
@@ -129,19 +134,22 @@ class Room:
             return sum(rows.unpin(txn, key) for key in blobs)
 
     def _for_objects(self, txn: Transaction) -> int:
-        """Return how many bytes of objects there may be: the limit without what the index takes.
+        """Return how many bytes of objects there may be: the limit without what else is there.
 
-        An index never gets smaller. A quarter is the most that it is counted for, or a limit that
-        was much larger before would leave nothing.
+        Neither index nor listings get smaller. A quarter of the limit is left to objects whatever
+        they take, or a limit that was much larger before would leave nothing.
         """
         limit = rows.number(txn, rows.LIMIT)
-        return limit - min(self._own_bytes(), limit // 4)
+        growing = min(_GROWTH_BYTES_MIN + limit // _GROWTH_PART, _GROWTH_BYTES_MAX)
+        return limit - min(self._own_bytes() + growing, limit - limit // 4)
 
     def _own_bytes(self) -> int:
-        with contextlib.suppress(OSError):
-            index = (self._env.path / "data.mdb").stat().st_blocks * 512
-            return self._ages.size_bytes + index
-        return self._ages.size_bytes
+        found = self._ages.size_bytes
+        for folder in (self._env.path, self._folder.with_name(_LISTINGS)):
+            for name in ("data.mdb", "lock.mdb"):
+                with contextlib.suppress(OSError):
+                    found += (folder / name).stat().st_blocks * 512
+        return found
 
     def _is_disk_full(self, wanted: int) -> bool:
         # The index needs a little room even to forget something.

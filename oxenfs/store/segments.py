@@ -71,10 +71,8 @@ class Segments:
     def create(self, number: int) -> int | None:
         """Return a locked descriptor of a new segment; None if there is one of that number."""
         path = self._path(number)
-        for folder in (self._folder.parent, self._folder, path.parent):
-            folder.mkdir(mode=0o700, parents=folder == self._folder.parent, exist_ok=True)
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fd = self._make(path)
         except FileExistsError:
             return None
         try:
@@ -186,6 +184,8 @@ class Segments:
         with contextlib.suppress(OSError):
             os.truncate(path, 0)
             path.unlink()
+            # 256 folders of 4 KiB would be more than a small cache has room for.
+            path.parent.rmdir()
         with self._lock:
             self._open.pop(number, None)
 
@@ -210,6 +210,17 @@ class Segments:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number & 0xFF:02x}" / f"{number:08x}.seg"
+
+    def _make(self, path: Path, *, again: bool = True) -> int:
+        for folder in (self._folder.parent, self._folder, path.parent):
+            folder.mkdir(mode=0o700, parents=folder == self._folder.parent, exist_ok=True)
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            # The folder was empty, and somebody removed it just now.
+            if again:
+                return self._make(path, again=False)
+            raise
 
     def _file(self, number: int) -> _File:
         with self._lock:

@@ -204,6 +204,7 @@ class Stack:
         )
         self.supply.counters.requests += done.requests
         self.supply.counters.bytes_remote += done.received_bytes
+        await trio.to_thread.run_sync(self.supply.make_room)
 
     def _facts(self, revision: Revision, typed: str | None) -> tuple[Facts, ObjectHash]:
         commit = revision.commit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from oxenfs.address import Address, Hosted
 from oxenfs.errors import OxenfsError
@@ -86,6 +86,12 @@ class Supply:
             self._opened.callback(quick.close)
             self._quick = quick
         return self.remote.asking(Impatient(self._quick))
+
+    def make_room(self) -> None:
+        """Keep the cache's limit after many listings came, which count for it. Blocks."""
+        if self.cache is not None:
+            with suppress(OxenfsError):
+                self.cache.room.shrink()
 
     def close(self) -> None:
         """Let go of everything."""

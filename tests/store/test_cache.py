@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from repositories import noise
 
 from oxenfs.errors import OxenfsError
+from oxenfs.model import ObjectHash
 from oxenfs.store import eviction
 from oxenfs.store.cache import Cache
 from oxenfs.store.cache_objects import Object, small_key
 from oxenfs.store.cache_open import open_cache
+from oxenfs.store.records import ListingRecords
 from oxenfs.store.upkeep import clear, collect, verify
 
 from .caching import HOST, MIB, chunk, held, on_disk, small, smalls
@@ -80,9 +83,36 @@ def test_the_limit_holds_on_the_disk_at_every_moment(folder: Path, limit: int) -
         assert cache.put_many(group)
         assert held(cache, group[-1])
         assert cache.room.totals().used_bytes <= limit
-        assert on_disk(folder / "blobs" / "data") <= limit
+        assert on_disk(folder) <= limit
     assert cache.room.evicted > 100
     assert cache.room.totals().used_bytes > limit // 2
+    cache.close()
+
+
+def test_listings_in_the_same_folder_count_too(folder: Path) -> None:
+    limit = 12 * MIB
+    cache = open_cache(folder, limit)
+    records = ListingRecords("http:host/ns/name", folder)
+    for turn in range(30):
+        cache.put_many([chunk(turn, number) for number in range(8)])
+        records.put(ObjectHash(turn), noise(100_000, turn))
+        cache.room.shrink()
+        assert on_disk(folder) <= limit
+    assert cache.room.totals().used_bytes > limit // 2
+    # However large they are, something is left to what is read.
+    records.put(ObjectHash(99), bytes(20 * MIB))
+    assert cache.put_many([chunk(99, number) for number in range(4)])
+    assert held(cache, chunk(99, 3))
+    assert on_disk(folder / "blobs" / "data") <= limit // 4
+    records.close()
+    cache.close()
+
+
+def test_folders_of_segments_that_went_go_as_well(folder: Path) -> None:
+    cache = open_cache(folder, 3 * MIB)
+    for turn in range(200):
+        assert cache.put_many([chunk(turn, number) for number in range(4)])
+    assert len(list((folder / "blobs" / "data").iterdir())) < 10
     cache.close()
 
 
