@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterator, Sequence, Set
+from functools import partial
 from typing import TYPE_CHECKING
 
 from oxenfs.frames.container import PIXELS_MAX, TROUBLE, BadVideo, open_container
 from oxenfs.frames.index import FrameIndex
 from oxenfs.frames.source import Source, View
+from oxenfs.frames.starts import Starts
 from oxenfs.frames.stream import decoded
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ ALONE_PIXELS = 1 << 19
 """Pictures up to this size are decoded by one thread: with two, handing each from thread to thread
 takes as long as it saves (360p: 29 ms of wall and of processor for a frame at random, with two
 threads 38 and 43; 480p and frames in order: no gain; 720p: 95 and 95, with two 80 and 116)."""
-_FAR_S = 1
 _THREADED = frozenset(["h264", "hevc", "libdav1d", "mpeg4", "vp8", "vp9"])
 """Codecs whose frames may be decoded at the same time. Of Theora, frames were seen that came from
 other references after a seek (FFmpeg 8.1): what is not in use everywhere is not trusted so far."""
@@ -66,6 +67,9 @@ class Decoder:
         self._pending: VideoFrame | None = None
         self._before: VideoFrame | None = None
         self._missing: dict[int, int | None] = {}
+        self._starts = Starts(index)
+        # Where decoding began, if nothing is known about that yet.
+        self._sought: int | None = None
         self._open()
 
     @property
@@ -90,7 +94,7 @@ class Decoder:
             return 0
         if self._reachable(number):
             return number - self.number
-        return number - self._key_before(number) + 1
+        return number - self._starts.before(number) + 1
 
     def frame(self, number: int) -> VideoFrame | None:
         """Return the frame, None if the decoder does not give it: its data is damaged.
@@ -133,18 +137,23 @@ class Decoder:
         if self.index.ordered:
             yield self._restart
             return
-        key = self._key_before(number)
-        if key >= 0:
-            yield lambda: self._seek(self.index.seeks[key])
+        yield from self._seeks(number)
         if not self._patient:
             # An error, or frames lost by decoding in several threads: once more, slowly.
             self._patient = True
             self._open()
-            if key >= 0:
-                yield lambda: self._seek(self.index.seeks[key])
+            yield from self._seeks(number)
+        key = self._starts.before(number)
         if key > 0:
-            yield lambda: self._seek(self._earlier(key))
+            yield partial(self._seek, self._starts.earlier(key))
         yield self._restart
+
+    def _seeks(self, number: int) -> Iterator[Callable[[], bool]]:
+        """Yield ways to the keyframe before the frame; to one before it if that one is damaged."""
+        key, tried = self._starts.before(number), -1
+        while key not in (-1, tried):
+            yield partial(self._seek_to, key)
+            tried, key = key, self._starts.before(number)
 
     def _reachable(self, number: int) -> bool:
         """Return whether decoding on from here is the way to get to the frame."""
@@ -157,21 +166,8 @@ class Decoder:
         target = self.index.pts[number]
         if self._pending is not None and (self._time_of(self._pending) or 0) > target:
             return False
-        key = self._key_before(number)
-        return key < 0 or self.index.seeks[key] <= self._at
-
-    def _key_before(self, number: int) -> int:
-        """Return which seek point is the last at or before the frame, -1 if there is none."""
-        if self.index.by_dts:
-            return bisect.bisect_right(self.index.keys, number) - 1
-        return bisect.bisect_right(self.index.seeks, self.index.pts[number]) - 1
-
-    def _earlier(self, key: int) -> int:
-        seeks = self.index.seeks
-        if not self.index.far_seeks:
-            return seeks[key - 1]
-        limit = seeks[key] - int(_FAR_S / self.index.time_base)
-        return seeks[max(bisect.bisect_right(seeks, limit, 0, key) - 1, 0)]
+        key = self._starts.before(number)
+        return key < 0 or self._starts.time(key) <= self._at
 
     def _open(self) -> None:
         self.close()
@@ -196,6 +192,7 @@ class Decoder:
         self._frames = self._decoded()
         self.number, self._given = -1, 0
         self._at: int | None = None
+        self._sought = None
         self._ended = False
         self._current = self._pending = self._before = None
 
@@ -215,6 +212,12 @@ class Decoder:
         self._begin()
         return True
 
+    def _seek_to(self, key: int) -> bool:
+        if not self._seek(self._starts.time(key)):
+            return False
+        self._sought = key
+        return True
+
     def _forward(self, number: int) -> VideoFrame | None:
         """Decode on until the frame comes; None if another one comes instead, or the end."""
         if self.index.ordered:
@@ -229,6 +232,11 @@ class Decoder:
             time = self._time_of(frame)
             if time is None:
                 continue
+            if self._sought and self._starts.reached(self._sought, time):
+                key, self._sought = self._sought, None
+                codec = self.stream.codec_context.name
+                if not self._starts.is_good(key, time, codec, frame.is_corrupt):
+                    return None
             if time == target:
                 self._at = target
                 return frame

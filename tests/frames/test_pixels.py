@@ -52,6 +52,9 @@ BACKWARDS |= {"raw_fast.h264"}
 # Of one bit per pixel: versions of the tool scale such pictures differently.
 MONO = "mono_png.mov"
 
+# Versions of the library make up differently what a damaged picture lacks.
+CONCEALED = "damaged_key.avi"
+
 NAMES = sorted(set(expected()) - {COVER, DAMAGED, BROKEN_TIMES, TWO_SIZES})
 
 
@@ -143,7 +146,7 @@ def compare(
         assert wrong == [], text
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != CONCEALED])
 def test_pictures_have_the_tools_pixels(videos: Path, tmp_path: Path, name: str) -> None:
     specs = [text for text in SPECS if name != MONO or "crop" not in text]
     compare(shutil.which("ffmpeg") or "", videos / name, specs, tmp_path, same_pixels)
@@ -176,6 +179,8 @@ def test_files_are_those_of_a_tool_of_the_same_library(
         pytest.skip(f"{tool} is not of version 9")
     texts = ["fps=5,q=2", "all,size=100x80,q=7", "fps=5,gray", "every=9,gray,png", "every=3,bmp"]
     texts += ["every=9,gray,crop=33:21:7:5,png"]
+    if name == CONCEALED:
+        texts += ["keyframes,q=3", "every=2,start=0.82,end=1.3,bmp"]
     if name in BACKWARDS:
         texts = [text for text in texts if not text.startswith("all")]
     compare(
