@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 _LISTINGS = "listings"
 _COMPLETE = "complete"
-_WAITING_BYTES_MAX = 512 << 20
 _SEEN = "seen"
 _NAME_BYTES_MAX = 400
 _WAITING_BYTES_MAX = 512 << 20
