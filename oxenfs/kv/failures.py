@@ -32,6 +32,8 @@ def opening(path: Path) -> Iterator[None]:
             yield
     except PermissionError as exc:
         raise AccessDenied(f"no permission for the index in {path} ({exc})") from exc
+    except (IsADirectoryError, NotADirectoryError) as exc:
+        raise IntegrityError(f"the index in {path} is none: {exc.strerror}") from exc
     except OSError as exc:
         raise OxenfsError(f"the index in {path} cannot be opened: {exc.strerror}") from exc
 

@@ -1,9 +1,9 @@
 """Opens the disk cache, whatever state its last users left it in.
 
 A file per user of the cache, locked as long as it lives, tells whether somebody was killed. After
-that the index is tried in another process first, because a damaged page can kill the process that
-looks at it. An index that cannot be used is set aside and a new one is made: everything can be
-fetched again. Nothing is ever walked at a start.
+that, or when somebody else changed a database, it is tried in another process first
+(`oxenfs.store.cache_trial`). One that cannot be used is set aside and a new one is made: everything
+can be fetched again. Nothing is ever walked at a start.
 """
 
 from __future__ import annotations
@@ -12,12 +12,7 @@ import contextlib
 import fcntl
 import logging
 import os
-import shutil
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,16 +21,14 @@ from oxenfs.kv import Environment, open_environment
 from oxenfs.store import cache_rows as rows
 from oxenfs.store.cache import Cache
 from oxenfs.store.cache_room import LIMIT_BYTES
+from oxenfs.store.cache_trial import BLOBS, INDEX, TREE, broken, changed, note_left, set_aside
 from oxenfs.store.cache_trouble import DAMAGED
 from oxenfs.store.eviction import recover
 
 log = logging.getLogger(__name__)
 
-_INDEX = "index"
 _USERS = "users"
 _NEW = "new-"
-_TRY_S = 20.0
-_TRY_ROWS_S = 0.3
 
 
 def open_cache(cache_dir: Path, limit_bytes: int | None = None) -> Cache:
@@ -48,20 +41,16 @@ def open_cache(cache_dir: Path, limit_bytes: int | None = None) -> Cache:
     Raises:
         OxenfsError: it cannot be used at all: no permission, or no disk.
     """
-    folder = cache_dir / "blobs"
+    folder = cache_dir / BLOBS
     try:
-        user, unclean = _sign_in(folder)
-        if (folder / DAMAGED).exists() or (unclean and not _survives_a_try(folder)):
-            os.close(user)
-            _set_aside(folder)
-            user, _ = _sign_in(folder)
+        user = _sign_in(folder, try_first=True)
+        if (folder / DAMAGED).exists():
+            user = _replace(folder, user)
         try:
             env = _open_index(folder)
         except OxenfsError as exc:
             log.warning("%s", exc)
-            os.close(user)
-            _set_aside(folder)
-            user, _ = _sign_in(folder)
+            user = _replace(folder, user)
             env = _open_index(folder)
     except OSError as exc:
         raise OxenfsError(f"cannot use the cache folder {folder}: {exc.strerror}") from exc
@@ -91,6 +80,8 @@ class _Signed(Cache):
         user, self._user = self._user, -1
         with contextlib.suppress(OSError):
             Path(f"/proc/self/fd/{user}").readlink().unlink()
+            if not any(_former(self.folder / _USERS)):
+                note_left(self.folder.parent)
         os.close(user)
 
     def _clean_up(self) -> None:
@@ -122,14 +113,38 @@ def _set_limit(env: Environment, limit_bytes: int | None) -> tuple[int, int]:
     return before or 0, wanted
 
 
-def _sign_in(folder: Path) -> tuple[int, bool]:
-    """Return a locked file of this process's own, and whether a former user was killed."""
+def _sign_in(folder: Path, *, try_first: bool = False) -> int:
+    """Return a locked file of this process's own.
+
+    Args:
+        folder: that of the blobs.
+        try_first: whether to try databases that may be damaged, and set them aside if they are.
+    """
     users = folder / _USERS
     # Not `parents=True`: that gives parents the umask's mode.
     for each in (folder.parent, folder, users):
         if not each.is_dir():
             each.mkdir(mode=0o700, parents=each == folder.parent, exist_ok=True)
-    unclean = False
+    dead, living = _former(users)
+    if try_first and (dead or not living):
+        names = (BLOBS, TREE) if dead else changed(folder.parent)
+        found = broken(folder.parent, names, values=dead)
+        for name in found:
+            set_aside(folder.parent / name)
+        if BLOBS in found:
+            return _sign_in(folder)
+    name = uuid4().hex
+    new = users / f"{_NEW}{name}"
+    fd = os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    # Locked before it has its name, or it would look like a dead one's.
+    new.rename(users / name)
+    return fd
+
+
+def _former(users: Path) -> tuple[bool, bool]:
+    """Return whether a user was killed, who is forgotten with that, and whether one lives."""
+    dead = living = False
     for path in users.iterdir():
         if path.name.startswith(_NEW):
             continue
@@ -137,73 +152,21 @@ def _sign_in(folder: Path) -> tuple[int, bool]:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                unclean = True
+                dead = True
                 path.unlink()
+            except BlockingIOError:
+                living = True
             finally:
                 os.close(fd)
-    name = uuid4().hex
-    new = users / f"{_NEW}{name}"
-    fd = os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    # Locked before it has its name, or it would look like a dead one's.
-    new.rename(users / name)
-    return fd, unclean
+    return dead, living
+
+
+def _replace(folder: Path, user: int) -> int:
+    """Set a cache aside and sign in to a new one."""
+    os.close(user)
+    set_aside(folder)
+    return _sign_in(folder)
 
 
 def _open_index(folder: Path) -> Environment:
-    return open_environment(folder / _INDEX, rows.TABLES, durable=False)
-
-
-def _set_aside(folder: Path) -> None:
-    """Move an unusable cache away, and delete its bytes beside the start; the index is kept."""
-    aside = folder.with_name(f"{folder.name}.damaged")
-    log.warning("the index of the cache %s is damaged; it is set aside as %s", folder, aside)
-    old = folder.with_name(f"{folder.name}.old-{uuid4().hex}")
-    with contextlib.suppress(FileNotFoundError):
-        aside.rename(old)
-    with contextlib.suppress(FileNotFoundError):
-        folder.rename(aside)
-    _in_background(lambda: _delete(old, aside / "data"))
-
-
-def _delete(*folders: Path) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _in_background(call: Callable[[], None]) -> None:
-    threading.Thread(target=call, daemon=True, name="cache set aside").start()
-
-
-def _survives_a_try(folder: Path) -> bool:
-    """Return whether a process can open the index, read from it and write to it, and live."""
-    command = [sys.executable, "-m", "oxenfs.store.cache_open", os.fspath(folder)]
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TRY_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    if done.returncode:
-        log.warning("the index of the cache does not open (status %d)", done.returncode)
-    return done.returncode == 0
-
-
-def try_index(folder: Path) -> None:
-    """Open the index, read from each table for a while, write to it; raise what goes wrong."""
-    env = _open_index(folder)
-    try:
-        until = time.monotonic() + _TRY_ROWS_S
-        with env.read() as txn:
-            for table in rows.TABLES:
-                for turn, _ in enumerate(txn.scan(table)):
-                    if turn % 256 == 0 and time.monotonic() > until:
-                        break
-        with env.write() as txn:
-            rows.set_number(txn, "tried", time.time_ns())
-    finally:
-        env.close()
-
-
-if __name__ == "__main__":
-    try_index(Path(sys.argv[1]))
+    return open_environment(folder / INDEX, rows.TABLES, durable=False)

@@ -13,6 +13,7 @@ from oxenfs.kv import Environment, Transaction
 from oxenfs.store import cache_rows as rows
 from oxenfs.store.ages import Ages
 from oxenfs.store.cache_rows import DERIVED, SMALL
+from oxenfs.store.cache_trial import TREE
 from oxenfs.store.cache_trouble import Troubles
 from oxenfs.store.eviction import choose, give_back
 from oxenfs.store.segments import Segments, rounded
@@ -21,8 +22,6 @@ LIMIT_BYTES = 20 << 30
 """How much is kept where nothing else is said."""
 
 _RESERVE_BYTES = 64 << 20
-# What `oxenfs.store.records` keeps in the same cache folder.
-_LISTINGS = "tree"
 # Rows of what was granted are written after the grant, and folders take up something too.
 _GROWTH_PART, _GROWTH_BYTES_MIN, _GROWTH_BYTES_MAX = 128, 64 << 10, 2 << 20
 # Evicting makes room for more than is wanted now, so that it is not done for every object.
@@ -145,7 +144,7 @@ class Room:
 
     def _own_bytes(self) -> int:
         found = self._ages.size_bytes
-        for folder in (self._env.path, self._folder.with_name(_LISTINGS)):
+        for folder in (self._env.path, self._folder.with_name(TREE)):
             for name in ("data.mdb", "lock.mdb"):
                 with contextlib.suppress(OSError):
                     found += (folder / name).stat().st_blocks * 512

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from oxenfs.remote.base import DirectoryNodes, RawNode
 from oxenfs.remote.payloads import DIRECTORY, VNODE
 from oxenfs.remote.rows import Row, rows_of
 from oxenfs.remote.wire import children_of
+from oxenfs.store.cache_trial import TREE, set_aside
+from oxenfs.store.cache_trouble import DAMAGED
 from oxenfs.store.columns import columns_of
 
 log = logging.getLogger(__name__)
@@ -26,7 +28,9 @@ _LISTINGS = "listings"
 _COMPLETE = "complete"
 _SEEN = "seen"
 _NAME_BYTES_MAX = 400
-_WAITING_BYTES_MAX = 512 << 20
+
+TABLES = [_LISTINGS, _COMPLETE, _SEEN]
+"""The tables of the database."""
 
 
 class ListingRecords:
@@ -34,9 +38,10 @@ class ListingRecords:
 
     def __init__(self, repository: str, cache_dir: Path) -> None:
         """Keep records below `cache_dir` for the repository with the key `repository`."""
-        self._env = _open_or_replace(cache_dir / "tree")
+        self._env = _open_or_replace(cache_dir / TREE)
         # Not xxh3: nobody may choose a repository's name so that it shares another one's records.
         self._prefix = blake3.blake3(repository.encode()).digest(length=16)
+        self._is_broken = False
 
     def get(self, directory: ObjectHash) -> bytes | None:
         """Return a directory's columns, or None; raise `OxenfsError` if they cannot be read."""
@@ -91,11 +96,18 @@ class ListingRecords:
         self._env.close()
 
     def _write(self, table: str, key: bytes, value: bytes) -> None:
+        if self._is_broken:
+            return
         try:
             with self._env.write() as txn:
                 txn.put(table, key, value)
         except OxenfsError as exc:
             log.warning("a listing cannot be kept: %s", exc)
+            if isinstance(exc, IntegrityError):
+                # Not one record, which would be made again: the next start makes a new database.
+                self._is_broken = True
+                with contextlib.suppress(OSError):
+                    (self._env.path / DAMAGED).touch(mode=0o600)
 
     def _name(self, name: str) -> bytes:
         encoded = name.encode()
@@ -186,13 +198,12 @@ def with_dates(rows: list[Row], date_of: Callable[[ObjectHash], int]) -> list[Ro
 
 
 def _open_or_replace(path: Path) -> Environment:
-    """Open the database; one that does not open is set aside, for it can be made again."""
-    tables = [_LISTINGS, _COMPLETE, _SEEN]
+    """Open the database; one that is damaged is set aside, for it can be made again."""
+    if (path / DAMAGED).exists():
+        set_aside(path)
     try:
-        return open_environment(path, tables, durable=False)
+        return open_environment(path, TABLES, durable=False)
     except IntegrityError as exc:
-        aside = path.with_name(f"{path.name}.damaged")
-        log.warning("%s; it is set aside as %s and made again", exc, aside)
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-        return open_environment(path, tables, durable=False)
+        log.warning("%s", exc)
+        set_aside(path)
+        return open_environment(path, TABLES, durable=False)

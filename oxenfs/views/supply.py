@@ -46,10 +46,11 @@ class Supply:
             OxenfsError: no such repository, or no access to it.
         """
         with ExitStack() as opened:
+            # Before the listings are opened: it sees to it that they can be.
+            self.cache = _cache(plan, opened)
             self.remote = _remote(plan, opened)
             self.metadata = Metadata(self.remote, plan.cache_dir)
             opened.callback(self.metadata.close)
-            self.cache = _cache(plan, opened)
             self.counters = Counters()
             self.source = self.remote.source if isinstance(self.remote, Elsewhere) else None
             self.fetched: RemoteBlobs | None = None
