@@ -28,6 +28,7 @@ _LISTINGS = "listings"
 _COMPLETE = "complete"
 _SEEN = "seen"
 _NAME_BYTES_MAX = 400
+_WAITING_BYTES_MAX = 512 << 20
 
 TABLES = [_LISTINGS, _COMPLETE, _SEEN]
 """The tables of the database."""

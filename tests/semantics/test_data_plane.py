@@ -70,8 +70,9 @@ class Place:
 
     def children(self) -> list[str]:
         """Return the processes that the daemon started and that have not ended."""
-        (mount,) = json.loads(self.oxenfs("mounts", "--json"))
-        tasks = Path(f"/proc/{mount['pid']}/task").iterdir()
+        mounts = json.loads(self.oxenfs("mounts", "--json"))
+        (pid,) = [each["pid"] for each in mounts if each["dir"] == str(self.mount)]
+        tasks = Path(f"/proc/{pid}/task").iterdir()
         return [pid for task in tasks for pid in (task / "children").read_text().split()]
 
 
