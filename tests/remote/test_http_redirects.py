@@ -174,6 +174,26 @@ def test_the_token_is_in_no_text(
     assert SECRET not in "".join(shown)
 
 
+def test_a_server_that_repeats_the_token_does_not_bring_it_into_a_text(bad: Misbehaving) -> None:
+    remote = bad.remote(token=SECRET)
+    said = {"status": "error", "status_message": f"no user has the token '{SECRET}'"}
+    title = f"{'x' * 290} {SECRET}"
+    for answer in (
+        reply(401, said),
+        reply(200, said),
+        reply(500, {"error": {"title": title, "detail": SECRET.upper()}}),
+        reply(403, f"<html><title>Bearer {SECRET}</title>"),
+        reply(200, f"<html><title>Bearer {SECRET}</title>"),
+        to(f"http://{SECRET}.example.invalid/"),
+        Reply(f"HTTP/9 {SECRET}\r\n\r\n".encode(), then="close"),
+    ):
+        bad.replies = [answer]
+        with pytest.raises(OxenfsError) as caught:
+            remote.branch("main")
+        # No part of it either, where a text is cut off.
+        assert SECRET[:5].lower() not in str(caught.value).lower()
+
+
 @pytest.mark.parametrize("token", ["two\nlines", "\u20ac", "", "tab\t", "nul\0"])
 def test_a_token_that_cannot_be_sent_is_refused_without_quoting_it(token: str) -> None:
     with pytest.raises(UsageError, match=r"the token for 127\.0\.0\.1:1 has") as caught:

@@ -34,6 +34,22 @@ _TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 _HASH = re.compile(r"[0-9a-f]{1,32}\Z")
 _SAID_MAX = 300
 _WAIT_S = 1.0
+# What is shorter may be a part of any word.
+_SECRET_MIN = 6
+_secrets: set[str] = set()
+
+
+def hide(secret: str) -> None:
+    """Leave `secret` out of all that servers say, from now on: some repeat what they were sent."""
+    if len(secret) >= _SECRET_MIN:
+        _secrets.add(secret)
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` with what `hide` was told replaced, in whatever case."""
+    for secret in _secrets:
+        text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
+    return text
 
 
 def no_answer(exc: Exception, host: str, where: str, timeout_s: float) -> OxenfsError:
@@ -169,7 +185,7 @@ def _page_title(raw: bytes) -> str:
 
 def _line(text: str) -> str:
     # It may be anything, and goes into one line of a terminal or a log.
-    text = " ".join(text.encode("utf-8", "replace").decode().split())
+    text = without_secrets(" ".join(text.encode("utf-8", "replace").decode().split()))
     if len(text) > _SAID_MAX:
         text = text[:_SAID_MAX] + "..."
     return "".join(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urljoin, urlsplit
 
 from oxenfs.errors import RemoteRefused
+from oxenfs.remote.http.failures import without_secrets
 
 # What may be asked of another host: nothing that changes anything, or carries files.
 _QUESTIONS = ("GET", "HEAD", "QUERY")
@@ -22,8 +23,8 @@ def redirected(url: str, location: str, method: str, where: str) -> str:
     if same or (new.scheme == "https" and method in _QUESTIONS):
         return target
     raise RemoteRefused(
-        f"{where}: redirected to {new.scheme}://{new.hostname}, which is not safe to follow; "
-        "if that is the right server, use its address"
+        f"{where}: redirected to {new.scheme}://{without_secrets(new.hostname or '')}, which is not "
+        "safe to follow; if that is the right server, use its address"
     )
 
 

@@ -60,6 +60,8 @@ class Transport:
         if token is not None and not (token.isascii() and token.isprintable() and token):
             # A library's complaint would quote it.
             raise UsageError(f"the token for {self._host} has characters that cannot be sent")
+        if token is not None:
+            failures.hide(token)
         self._token = token
         self._timeout_s = timeout_s
         self._idle: list[requests.Session] = []
@@ -168,7 +170,8 @@ class Transport:
             )
             try:
                 if not same_origin(url, self.origin):
-                    where += f" (redirected to {urlsplit(url).scheme}://{urlsplit(url).netloc})"
+                    there = failures.without_secrets(urlsplit(url).netloc)
+                    where += f" (redirected to {urlsplit(url).scheme}://{there})"
                 if not 200 <= response.status_code < 300:
                     raise self._error(response, url, where)
                 self.is_oxenfs = "oxenfs-version" in response.headers
