@@ -93,9 +93,7 @@ def test_the_token_is_in_no_log_argument_error_cache_file_or_redirect(
                 Fault("status", status=500, kinds=REDIRECTS),
                 Fault("status", status=302, kinds=REDIRECTS, location=f"http://{other.host}/x"),
                 Fault("status", status=307, kinds=REDIRECTS, location=f"http://{other.host}/x"),
-                Fault(
-                    "status", status=400, kinds=REDIRECTS, body=f"<title>you said {TOKEN}"
-                ),
+                Fault("status", status=400, kinds=REDIRECTS, body=f"<title>you said {TOKEN}"),
                 Fault("truncate", kinds=REDIRECTS),
                 Fault("stall", kinds=REDIRECTS),
             )
