@@ -22,9 +22,10 @@ def redirected(url: str, location: str, method: str, where: str) -> str:
         raise RemoteRefused(f"{where}: redirected to something that is no address") from exc
     if same or (new.scheme == "https" and method in _QUESTIONS):
         return target
+    there = f"{new.scheme}://{without_secrets(new.hostname or '')}"
     raise RemoteRefused(
-        f"{where}: redirected to {new.scheme}://{without_secrets(new.hostname or '')}, which is not "
-        "safe to follow; if that is the right server, use its address"
+        f"{where}: redirected to {there}, which is not safe to follow; "
+        "if that is the right server, use its address"
     )
 
 
