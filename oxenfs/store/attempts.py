@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from oxenfs.errors import (
     AccessDenied,
@@ -22,7 +22,8 @@ from oxenfs.remote.breaker import Breaker
 from oxenfs.store.arrivals import Arrivals
 from oxenfs.store.counters import Counters
 from oxenfs.store.flights import Data, Flight, FlightKey
-from oxenfs.store.queued import Queued, length
+from oxenfs.store.others import Others
+from oxenfs.store.queued import Queued, length, runs
 
 _FIRST_WAIT_S = 0.2
 _WAIT_MAX_S = 2.0
@@ -44,8 +45,9 @@ class Attempts:
         lock: threading.Lock,
         queued: Queued,
         arrivals: Arrivals,
+        others: Others,
     ) -> None:
-        """Fetch from `source`; ends of flights go to `arrivals`."""
+        """Fetch from `source` what is not left to `others`; ends of flights go to `arrivals`."""
         self._source = source
         self._breaker = breaker
         self._counters = counters
@@ -53,6 +55,7 @@ class Attempts:
         self._lock = lock
         self._queued = queued
         self._arrivals = arrivals
+        self._others = others
 
     def batch(self, flights: list[Flight]) -> None:
         """Fetch small blobs by one request, until all have come or failed."""
@@ -63,14 +66,21 @@ class Attempts:
         self._fetch(flights, self._one_part)
 
     def _fetch(self, flights: list[Flight], once: _Once) -> None:
+        mine: list[Flight] = []
         try:
-            self._insist(flights, once)
+            mine = self._others.mine(flights)
+            if mine:
+                self._insist(mine, once)
+            else:
+                self._breaker.gave_up()
         except Exception as exc:
             # A mistake of ours is told to whoever waits, too.
             self._arrivals.fail(flights, exc)
             raise
         finally:
-            self._arrivals.fail(flights, RemoteUnavailable("nothing came"))
+            # After the end of the last try: what came is on disk.
+            self._others.release(mine)
+            self._arrivals.fail(mine, RemoteUnavailable("nothing came"))
 
     def _insist(self, flights: list[Flight], once: _Once) -> None:
         pause_s = _FIRST_WAIT_S
@@ -143,7 +153,7 @@ class Attempts:
             self._arrivals.keep(arrived)
 
     def _one_part(self, flights: list[Flight]) -> None:
-        for run in _runs(flights):
+        for run in runs(flights):
             place = run[0].place
             assert place is not None
             parts = [bytearray(length(flight)) for flight in run]
@@ -189,18 +199,6 @@ class Attempts:
             if left_s <= 0:
                 return
             time.sleep(min(left_s, 0.1))
-
-
-def _runs(flights: list[Flight]) -> Iterator[list[Flight]]:
-    """Yield flights of neighbouring chunks together."""
-    run: list[Flight] = []
-    for flight in flights:
-        if run and run[-1].key[2] != flight.key[2] - 1:
-            yield run
-            run = []
-        run.append(flight)
-    if run:
-        yield run
 
 
 def _lost(exc: Exception) -> StaleRevision:

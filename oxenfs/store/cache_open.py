@@ -23,11 +23,11 @@ from oxenfs.store.cache import Cache
 from oxenfs.store.cache_room import LIMIT_BYTES
 from oxenfs.store.cache_trial import BLOBS, INDEX, TREE, broken, changed, note_left, set_aside
 from oxenfs.store.cache_trouble import DAMAGED
+from oxenfs.store.claims import USERS
 from oxenfs.store.eviction import recover
 
 log = logging.getLogger(__name__)
 
-_USERS = "users"
 _NEW = "new-"
 
 
@@ -80,7 +80,7 @@ class _Signed(Cache):
         user, self._user = self._user, -1
         with contextlib.suppress(OSError):
             Path(f"/proc/self/fd/{user}").readlink().unlink()
-            if not any(_former(self.folder / _USERS)):
+            if not any(_former(self.folder / USERS)):
                 note_left(self.folder.parent)
         os.close(user)
 
@@ -120,7 +120,7 @@ def _sign_in(folder: Path, *, try_first: bool = False) -> int:
         folder: that of the blobs.
         try_first: whether to try databases that may be damaged, and set them aside if they are.
     """
-    users = folder / _USERS
+    users = folder / USERS
     # Not `parents=True`: that gives parents the umask's mode.
     for each in (folder.parent, folder, users):
         if not each.is_dir():

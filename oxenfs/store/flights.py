@@ -34,6 +34,7 @@ class Flight:
         asked: whether somebody waits, or waited, for them; otherwise they are read ahead.
         tag: what whoever is told of what came ahead calls it; 0: nobody is told.
         waiting: how many wait now.
+        alone: whether it is fetched here, whoever else is about to.
         deadline_s: no new try begins after it, on the clock of `time.monotonic`.
     """
 
@@ -47,6 +48,7 @@ class Flight:
     started: bool = False
     strikes: int = 0
     waiting: int = 0
+    alone: bool = False
     events: list[trio.Event] = field(default_factory=list)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from oxenfs.errors import RemoteUnavailable
@@ -41,13 +41,14 @@ class Queued:
         small, small_ahead, parts, parts_ahead: the queues.
         ahead_bytes: read ahead, queued or under way, and not asked for.
         closed: whether nothing is taken any more.
+        wake: called when a worker may have something to do.
     """
 
     def __init__(self, counters: Counters, timeout_s: float, wake: Callable[[], None]) -> None:
         """Begin without any; `wake` is called when a worker may have something to do."""
         self._counters = counters
         self._timeout_s = timeout_s
-        self._wake = wake
+        self.wake = wake
         self.flights: dict[FlightKey, Flight] = {}
         self.recent = Recent(RECENT_BYTES)
         self.small: deque[Flight] = deque()
@@ -104,7 +105,18 @@ class Queued:
     def add_part(self, part: list[Flight], *, ahead: bool) -> None:
         """Queue neighbouring chunks, to be fetched by one request."""
         (self.parts_ahead if ahead else self.parts).append(part)
-        self._wake()
+        self.wake()
+
+    def again(self, flights: Sequence[Flight]) -> None:
+        """Queue flights once more that were taken, and that nobody fetches."""
+        for flight in flights:
+            flight.started = False
+            if flight.key[2] == WHOLE:
+                (self.small if flight.asked else self.small_ahead).append(flight)
+        chunks = sorted((f for f in flights if f.key[2] != WHOLE), key=lambda flight: flight.key)
+        for part in runs(chunks):
+            self.add_part(part, ahead=not any(flight.asked for flight in part))
+        self.wake()
 
     def take_small(self, *, ahead: bool) -> list[Flight]:
         """Take a batch: what is asked for first, filled up with what is read ahead if `ahead`."""
@@ -170,7 +182,7 @@ class Queued:
                     self.parts_ahead.remove(part)
                     self.parts.append(part)
                     break
-        self._wake()
+        self.wake()
 
     def _is_forgotten(self, flight: Flight) -> bool:
         """Return whether nobody waits any more for what was asked for; end it then."""
@@ -179,6 +191,18 @@ class Queued:
             self.end(flight)
             return True
         return False
+
+
+def runs(flights: Sequence[Flight]) -> Iterator[list[Flight]]:
+    """Yield flights of neighbouring chunks together."""
+    run: list[Flight] = []
+    for flight in flights:
+        if run and (run[-1].key[:2], run[-1].key[2] + 1) != (flight.key[:2], flight.key[2]):
+            yield run
+            run = []
+        run.append(flight)
+    if run:
+        yield run
 
 
 def length(flight: Flight) -> int:

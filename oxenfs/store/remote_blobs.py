@@ -21,6 +21,7 @@ from oxenfs.model import CHUNK_BYTES, ObjectHash, hash_text
 from oxenfs.remote.base import BlobPlace, BlobSource
 from oxenfs.remote.breaker import Breaker
 from oxenfs.store.cache import Cache
+from oxenfs.store.claims import Claims
 from oxenfs.store.counters import Counters
 from oxenfs.store.flights import WHOLE, Data, FlightKey
 from oxenfs.store.remote_here import Here
@@ -78,7 +79,10 @@ class RemoteBlobs:
         self._disk = trio.CapacityLimiter(_DISK_READS)
         self.transfers: Transfers | None = None
         if source is not None:
-            self.transfers = Transfers(source, self._breaker, self.counters, self._keep, timeout_s)
+            claims = None if cache is None else Claims(cache, lambda key: self.here.object_key(key))
+            self.transfers = Transfers(
+                source, self._breaker, self.counters, self._keep, timeout_s, claims
+            )
         self.wholes = Wholes(cache, self._forget)
         recent = None if self.transfers is None else self.transfers.recent
         self.here = Here(host, cache, recent, self.wholes)

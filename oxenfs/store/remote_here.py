@@ -214,6 +214,13 @@ class Here:
 
     # Both.
 
+    def object_key(self, key: FlightKey) -> tuple[str, bytes]:
+        """Return the table and the key, in the cache, of what a flight brings."""
+        blob, size, number = key
+        if number == WHOLE:
+            return SMALL, self.small_key(blob)
+        return CHUNKS, chunk_key(self._host, blob, size, number)
+
     def keep(
         self, arrived: Sequence[tuple[FlightKey, Data]]
     ) -> dict[tuple[ObjectHash, int], bytes]:

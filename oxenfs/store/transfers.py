@@ -20,8 +20,10 @@ from oxenfs.remote.base import BlobPlace, BlobSource
 from oxenfs.remote.breaker import Breaker
 from oxenfs.store.arrivals import Arrivals, Keep, Told
 from oxenfs.store.attempts import Attempts
+from oxenfs.store.claims import Claims
 from oxenfs.store.counters import Counters
 from oxenfs.store.flights import WHOLE, Data, Flight, FlightKey
+from oxenfs.store.others import Others
 from oxenfs.store.queued import Ahead, Queued
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class Transfers:
         counters: Counters,
         keep: Keep,
         timeout_s: float,
+        claims: Claims | None = None,
     ) -> None:
         """Fetch from `source`; no thread is started before it is needed."""
         self._source = source
@@ -66,14 +69,14 @@ class Transfers:
         self._more = threading.Condition(self.lock)
         self._queued = Queued(counters, timeout_s, self._wake)
         self._arrivals = Arrivals(self.lock, self._queued, keep)
-        self._attempts = Attempts(
-            source, breaker, counters, timeout_s, self.lock, self._queued, self._arrivals
-        )
+        shared = (self.lock, self._queued, self._arrivals)
+        self._others = Others(claims, *shared, timeout_s)
+        self._attempts = Attempts(source, breaker, counters, timeout_s, *shared, self._others)
         self.recent = self._queued.recent
         self.wait = self._arrivals.wait
         self.is_keeping = self._arrivals.is_keeping
         self._chores: deque[Job] = deque()
-        self._running = {"batch": 0, "range": 0, "chore": 0}
+        self._running = {"batch": 0, "range": 0, "chore": 0, "watch": 0}
         self._idle = 0
         self._is_coming = False
         self._workers: set[threading.Thread] = set()
@@ -194,6 +197,7 @@ class Transfers:
         until = time.monotonic() + _CLOSE_S
         for worker in workers:
             worker.join(max(0.0, until - time.monotonic()))
+        self._others.close()
         with self.lock:
             self.recent.clear()
 
@@ -211,7 +215,7 @@ class Transfers:
             return
         if self._idle:
             self._more.notify()
-        elif len(self._workers) < BATCHES + RANGES:
+        elif len(self._workers) < BATCHES + RANGES + 1:
             worker = threading.Thread(target=self._work, daemon=True, name="fetch")
             self._workers.add(worker)
             worker.start()
@@ -226,6 +230,8 @@ class Transfers:
         """Return the next job and its kind; None if there is none now."""
         queued, attempts, running = self._queued, self._attempts, self._running
         is_open = self._breaker.is_open
+        if self._others.is_waited_for and not running["watch"]:
+            return "watch", self._others.watch
         if is_open and queued.urgent and not self._breaker.may_ask():
             # Somebody else tries; whoever waits here learns from it.
             return None

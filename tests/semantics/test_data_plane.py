@@ -57,8 +57,8 @@ class Place:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def stats(self) -> dict[str, int]:
-        found: dict[str, int] = json.loads(self.oxenfs("stats", "mnt", "--json"))
+    def stats(self, folder: str = "mnt") -> dict[str, int]:
+        found: dict[str, int] = json.loads(self.oxenfs("stats", folder, "--json"))
         return found
 
     def info(self) -> dict[str, Any]:
@@ -70,9 +70,10 @@ class Place:
 
     def children(self) -> list[str]:
         """Return the processes that the daemon started and that have not ended."""
+        # Whoever else mounts on this machine is listed too.
         mounts = json.loads(self.oxenfs("mounts", "--json"))
-        (pid,) = [each["pid"] for each in mounts if each["dir"] == str(self.mount)]
-        tasks = Path(f"/proc/{pid}/task").iterdir()
+        (mount,) = [each for each in mounts if each["dir"] == str(self.mount.resolve())]
+        tasks = Path(f"/proc/{mount['pid']}/task").iterdir()
         return [pid for task in tasks for pid in (task / "children").read_text().split()]
 
 
@@ -159,6 +160,31 @@ def test_a_prefetched_commit_is_a_whole_copy_offline(place: Place) -> None:
     done = place.run("mount", "--offline", f"{place.address}@nope", "mnt")
     assert done.returncode == 1
     assert "nope" in done.stderr
+
+
+def test_two_mounts_at_once_fetch_nothing_twice(place: Place) -> None:
+    second = place.path / "mnt2"
+    second.mkdir()
+    for folder in ("mnt", "mnt2"):
+        place.oxenfs("mount", "--cache-size", "200M", place.address, folder)
+    try:
+        before = sum(place.stats(folder)["bytes_remote"] for folder in ("mnt", "mnt2"))
+        # The same files at the same time, and each mount reads ahead.
+        for name in SMALL:
+            assert place.read(name) == (second / name).read_bytes() == FILES[name]
+        large = LARGE["large.bin"]
+        with (
+            (place.mount / "large.bin").open("rb") as one,
+            (second / "large.bin").open("rb") as two,
+        ):
+            for offset in range(0, len(large), 100_000):
+                wanted = large[offset : offset + 100_000]
+                assert one.read(100_000) == two.read(100_000) == wanted
+        moved = sum(place.stats(folder)["bytes_remote"] for folder in ("mnt", "mnt2")) - before
+    finally:
+        place.run("umount", "mnt2")
+    # Headers and archives are a little more than the files; reading them twice would be 2.
+    assert moved < 1.15 * (sum(map(len, SMALL.values())) + len(large))
 
 
 def test_what_is_pinned_is_not_evicted(place: Place) -> None:
