@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from oxenfs.errors import RemoteUnavailable
-from oxenfs.model import Branch, Commit, ObjectHash
-from oxenfs.remote.base import BlobPlace, DirectoryNodes, Remote, TreePlace
-from oxenfs.remote.wrapping import Wrapping
+from oxenfs.remote.asking import Asking
+from oxenfs.remote.base import Remote
 
 T = TypeVar("T")
 
@@ -17,7 +16,7 @@ SILENCE_S = 1.5
 takes up to three trips to the other end of the world, and few listings take a second to be made."""
 
 
-class Impatient(Wrapping):
+class Impatient(Asking):
     """Asks no more after the first question that got no answer. For one command, and one thread."""
 
     def __init__(self, inner: Remote) -> None:
@@ -25,29 +24,8 @@ class Impatient(Wrapping):
         super().__init__(inner)
         self._missed: RemoteUnavailable | None = None
 
-    def branch(self, name: str) -> Branch:
-        """Return the branch called exactly `name`; raise `NotFound`."""
-        return self._once(lambda: self._inner.branch(name))
-
-    def commit(self, commit: ObjectHash) -> Commit:
-        """Return a commit by its full id; raise `NotFound`."""
-        return self._once(lambda: self._inner.commit(commit))
-
-    def root(self, commit: ObjectHash) -> ObjectHash:
-        """Return the id of the root directory of `commit`; raise `NotFound`."""
-        return self._once(lambda: self._inner.root(commit))
-
-    def directory(self, directory: ObjectHash, place: TreePlace) -> DirectoryNodes:
-        """Return what lists the directory with that node id; raise `NotFound`."""
-        return self._once(lambda: self._inner.directory(directory, place))
-
-    def read(
-        self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
-    ) -> bytes:
-        """Return exactly `size` bytes of `blob` from `offset` on."""
-        return self._once(lambda: self._inner.read(blob, offset, size, place))
-
-    def _once(self, call: Callable[[], T]) -> T:
+    def ask(self, call: Callable[[], T]) -> T:
+        """Call, unless a question got no answer before; raise `RemoteUnavailable` then."""
         if self._missed is not None:
             raise self._missed
         try:

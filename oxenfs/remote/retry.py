@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from oxenfs.errors import Busy, IntegrityError, NoServer, OxenfsError, RemoteUnavailable
-from oxenfs.model import Author, Branch, Commit, ObjectHash
-from oxenfs.remote.base import Beginning, BlobPlace, DirectoryNodes, Remote, TreePlace
+from oxenfs.model import Author
+from oxenfs.remote.asking import Asking
+from oxenfs.remote.base import Beginning, Remote
 from oxenfs.remote.breaker import Breaker
-from oxenfs.remote.wrapping import Wrapping
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Patience:
     first_wait_s: float = 0.2
 
 
-class Retrying(Wrapping):
+class Retrying(Asking):
     """Repeats calls that failed for a reason that may pass, with growing pauses.
 
     A damaged answer is asked for once more: it may have been damaged on the way.
@@ -65,46 +65,13 @@ class Retrying(Wrapping):
         self.retries = 0
         self._met = met
 
-    def branches(self) -> list[Branch]:
-        """Return all branches, sorted by name."""
-        return self._again(self._inner.branches)
-
-    def branch(self, name: str) -> Branch:
-        """Return the branch called exactly `name`; raise `NotFound`."""
-        return self._again(lambda: self._inner.branch(name))
-
-    def default_branch(self) -> Branch:
-        """Return the default branch; raise `NotFound`."""
-        return self._again(self._inner.default_branch)
-
-    def commit(self, commit: ObjectHash) -> Commit:
-        """Return a commit by its full id; raise `NotFound`."""
-        return self._again(lambda: self._inner.commit(commit))
-
-    def commits_with_prefix(self, prefix: str, limit: int) -> list[ObjectHash]:
-        """Return up to `limit` commit ids whose text starts with `prefix`."""
-        return self._again(lambda: self._inner.commits_with_prefix(prefix, limit))
-
-    def root(self, commit: ObjectHash) -> ObjectHash:
-        """Return the id of the root directory of `commit`; raise `NotFound`."""
-        return self._again(lambda: self._inner.root(commit))
-
-    def directory(self, directory: ObjectHash, place: TreePlace) -> DirectoryNodes:
-        """Return what lists the directory with that node id; raise `NotFound`."""
-        return self._again(lambda: self._inner.directory(directory, place))
-
-    def read(
-        self, blob: ObjectHash, offset: int, size: int, place: BlobPlace | None = None
-    ) -> bytes:
-        """Return exactly `size` bytes of `blob` from `offset` on."""
-        return self._again(lambda: self._inner.read(blob, offset, size, place))
-
     def begin(self, branch: str, author: Author) -> None:
         """Make the first branch, if the remote can; not repeated."""
         if isinstance(self._inner, Beginning):
             self._inner.begin(branch, author)
 
-    def _again(self, call: Callable[[], T]) -> T:
+    def ask(self, call: Callable[[], T]) -> T:
+        """Call until it works, the patience ends or the breaker opens; raise the last error."""
         if not self.breaker.may_ask():
             raise self.breaker.refusal()
         started = self._monotonic()

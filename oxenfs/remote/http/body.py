@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
-from oxenfs.errors import IntegrityError
+from oxenfs.errors import IntegrityError, OxenfsError
 from oxenfs.remote.http import failures
 from oxenfs.remote.http.framing import contents
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Below what the allocator asks the kernel for: new pages for each piece cost more than its bytes.
 _PIECE_BYTES = 64 << 10
+_BROKEN = (http.client.HTTPException, urllib3.exceptions.HTTPError, OSError)
 
 
 class Answer:
@@ -43,11 +44,8 @@ class Answer:
             else:
                 while piece := self._raw.read1(_PIECE_BYTES):
                     yield piece
-        except (http.client.HTTPException, urllib3.exceptions.HTTPError, OSError) as exc:
-            raise failures.no_answer(exc, self._host, self._where, self._timeout_s) from exc
-        except ValueError as exc:
-            # A closed file: somebody ended the transport.
-            raise failures.no_answer(OSError(str(exc)), self._host, self._where, 0) from exc
+        except (*_BROKEN, ValueError) as exc:
+            raise self._failure(exc) from exc
 
     def fill(self, view: memoryview) -> None:
         """Fill `view` with the next bytes of the body.
@@ -77,11 +75,14 @@ class Answer:
             if not got and original.length:
                 raise http.client.IncompleteRead(b"", original.length)
             return got
-        except (http.client.HTTPException, urllib3.exceptions.HTTPError, OSError) as exc:
-            raise failures.no_answer(exc, self._host, self._where, self._timeout_s) from exc
-        except ValueError as exc:
-            # A closed file: somebody ended the transport.
-            raise failures.no_answer(OSError(str(exc)), self._host, self._where, 0) from exc
+        except (*_BROKEN, ValueError) as exc:
+            raise self._failure(exc) from exc
+
+    def _failure(self, exc: Exception) -> OxenfsError:
+        if isinstance(exc, _BROKEN):
+            return failures.no_answer(exc, self._host, self._where, self._timeout_s)
+        # A closed file: somebody ended the transport.
+        return failures.no_answer(OSError(str(exc)), self._host, self._where, 0)
 
     def read(self, limit: int) -> bytes:
         """Return the whole body; raise `IntegrityError` if it has more than `limit` bytes."""
