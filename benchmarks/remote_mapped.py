@@ -90,6 +90,7 @@ def take(
     def rate(mount: Path) -> float:
         path = mount / NAME
         path.stat()
+        # Listings come first, and connections are kept by then.
         time.sleep(1)
         started = time.perf_counter()
         count = how(path, pieces)

@@ -20,10 +20,10 @@ from oxenfs.errors import OxenfsError
 from oxenfs.kv import Environment, open_environment
 from oxenfs.store import cache_rows as rows
 from oxenfs.store.cache import Cache
+from oxenfs.store.cache_folder import BLOBS, INDEX, TREE, USERS, set_aside
 from oxenfs.store.cache_room import LIMIT_BYTES
-from oxenfs.store.cache_trial import BLOBS, INDEX, TREE, broken, changed, note_left, set_aside
+from oxenfs.store.cache_trial import broken, changed, note_left
 from oxenfs.store.cache_trouble import DAMAGED
-from oxenfs.store.claims import USERS
 from oxenfs.store.eviction import recover
 
 log = logging.getLogger(__name__)

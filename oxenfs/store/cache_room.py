@@ -12,8 +12,8 @@ from oxenfs.errors import OxenfsError
 from oxenfs.kv import Environment, Transaction
 from oxenfs.store import cache_rows as rows
 from oxenfs.store.ages import Ages
+from oxenfs.store.cache_folder import TREE
 from oxenfs.store.cache_rows import DERIVED, SMALL
-from oxenfs.store.cache_trial import TREE
 from oxenfs.store.cache_trouble import Troubles
 from oxenfs.store.eviction import choose, give_back
 from oxenfs.store.segments import Segments, rounded

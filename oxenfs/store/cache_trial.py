@@ -11,10 +11,8 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,14 +21,9 @@ from uuid import uuid4
 from oxenfs.errors import IntegrityError
 from oxenfs.kv import Transaction, open_environment
 from oxenfs.store import cache_rows as rows
+from oxenfs.store.cache_folder import BLOBS, INDEX, TREE
 
 log = logging.getLogger(__name__)
-
-BLOBS, TREE = "blobs", "tree"
-"""The folders of a cache folder: what was fetched with its index, and listings."""
-
-INDEX = "index"
-"""Where the database of `BLOBS` lies in it; that of `TREE` is the folder itself."""
 
 _LEFT = "left.json"
 _TRY_S = 20.0
@@ -87,26 +80,6 @@ def broken(cache_dir: Path, names: Sequence[str], *, values: bool) -> list[str]:
             log.warning("the database of %s does not open (%s)", cache_dir / left[0], status)
             found.append(left.pop(0))
     return found
-
-
-def set_aside(folder: Path) -> None:
-    """Move an unusable database away, and delete bytes of blobs beside the start."""
-    aside = folder.with_name(f"{folder.name}.damaged")
-    log.warning("the index of the cache %s is damaged; it is set aside as %s", folder, aside)
-    old = folder.with_name(f"{folder.name}.old-{uuid4().hex}")
-    with contextlib.suppress(FileNotFoundError):
-        aside.rename(old)
-    with contextlib.suppress(FileNotFoundError):
-        folder.rename(aside)
-    delete = threading.Thread(
-        target=_delete, args=(old, aside / "data"), daemon=True, name="cache set aside"
-    )
-    delete.start()
-
-
-def _delete(*folders: Path) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _database(cache_dir: Path, name: str) -> Path:

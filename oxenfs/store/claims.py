@@ -16,12 +16,10 @@ from collections.abc import Callable, Sequence
 import xxhash
 
 from oxenfs.store.cache import Cache
+from oxenfs.store.cache_folder import USERS
 from oxenfs.store.cache_rows import CHUNKS, SMALL
 from oxenfs.store.flights import Data, Flight, FlightKey
 from oxenfs.store.queued import length
-
-USERS = "users"
-"""The folder in that of a cache in which each process that uses it has a file."""
 
 _FILE = "claims"
 _LOOK_S = 0.5

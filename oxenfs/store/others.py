@@ -16,6 +16,7 @@ from oxenfs.store.flights import Data, Flight
 from oxenfs.store.queued import Queued
 
 _WAIT_S_MAX = 5.0
+# Looked for: nothing tells a process that another one's bytes are on disk.
 _LOOK_S = 0.005
 # So many looks at the disk for one at whether the other process has given up.
 _CLAIM_TURNS = 4

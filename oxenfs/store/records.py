@@ -18,7 +18,7 @@ from oxenfs.remote.base import DirectoryNodes, RawNode
 from oxenfs.remote.payloads import DIRECTORY, VNODE
 from oxenfs.remote.rows import Row, rows_of
 from oxenfs.remote.wire import children_of
-from oxenfs.store.cache_trial import TREE, set_aside
+from oxenfs.store.cache_folder import TREE, set_aside
 from oxenfs.store.cache_trouble import DAMAGED
 from oxenfs.store.columns import columns_of
 

@@ -1,7 +1,7 @@
 """How far ahead of a reader of one file to fetch.
 
 A reader that goes on where it was gets a window of four times what it has read in one go: 98% of
-the rate of a single download over 20 ms, 95% over 80 ms, and nothing for who jumps about.
+the rate of a single download over 20 ms, 94% over 80 ms, and nothing for who jumps about.
 """
 
 from __future__ import annotations

@@ -92,6 +92,16 @@ def forget_listings(mount: OverlayMount) -> None:
     kept.close()
 
 
+def discard_alone(served: Served, mount: OverlayMount) -> None:
+    """Drop all changes while the server is away and no listing is kept; start it again then."""
+    served.kill()
+    forget_listings(mount)
+    code, said = mount.call("discard", str(mount.dir), "--yes")
+    assert (code, said) == (0, "all changes dropped\n")
+    served.start()
+    assert mount.status() == []
+
+
 def test_discard_of_a_mount_works_though_no_listing_is_kept(
     served: Served, mount: OverlayMount
 ) -> None:
@@ -101,12 +111,7 @@ def test_discard_of_a_mount_works_though_no_listing_is_kept(
     write(mount.dir / "d" / "e" / "deep.txt", b"in its place\n")
     write(mount.dir / "moved" / "new", b"new\n")
     (mount.dir / "d" / "two.txt").rename(mount.dir / "two.txt")
-    served.kill()
-    forget_listings(mount)
-    code, said = mount.call("discard", str(mount.dir), "--yes")
-    assert (code, said) == (0, "all changes dropped\n")
-    served.start()
-    assert mount.status() == []
+    discard_alone(served, mount)
     assert files_in(mount.dir) == {**FILES, b".oxenignore": b"*.tmp\n"}
     assert stat.S_IMODE((mount.dir / "d").stat().st_mode) == 0o755
     write(mount.dir / "d" / "e" / "deep.txt", b"again\n")
@@ -121,12 +126,7 @@ def test_discard_of_changes_of_an_earlier_mount_works_though_no_listing_is_kept(
     mount.stop()
     mount.start()
     assert [*mount.dir.rglob("*")]
-    served.kill()
-    forget_listings(mount)
-    code, said = mount.call("discard", str(mount.dir), "--yes")
-    assert (code, said) == (0, "all changes dropped\n")
-    served.start()
-    assert mount.status() == []
+    discard_alone(served, mount)
     assert listed(mount.dir / "d") == ["e", "one.txt", "two.txt"]
     assert stat.S_IMODE((mount.dir / "d").stat().st_mode) == 0o755
     assert (mount.dir / "d").stat().st_nlink == 3

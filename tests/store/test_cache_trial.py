@@ -12,8 +12,8 @@ import pytest
 
 from oxenfs.errors import IntegrityError
 from oxenfs.store import cache_open, cache_trial
+from oxenfs.store.cache_folder import BLOBS, TREE
 from oxenfs.store.cache_open import open_cache
-from oxenfs.store.cache_trial import BLOBS, TREE
 from oxenfs.store.records import ListingRecords
 
 from .caching import MIB, held, smalls
@@ -25,6 +25,7 @@ OBJECTS = smalls(60, 3000)
 USE = """
 import sys
 from pathlib import Path
+from oxenfs.store.cache_folder import BLOBS, TREE
 from oxenfs.store.cache_open import open_cache
 from oxenfs.store.records import ListingRecords
 
