@@ -28,7 +28,7 @@ __all__ = ["bad"]
 
 ID = ObjectHash(1)
 PLACE = TreePlace(ID, b"")
-QUESTIONS: dict[str, Callable[[Retrying], object]] = {
+QUESTIONS: dict[str, Callable[[Remote], object]] = {
     "branches": lambda remote: remote.branches(),
     "branch": lambda remote: remote.branch("main"),
     "default_branch": lambda remote: remote.default_branch(),
